@@ -1,0 +1,4 @@
+import { writeFileSync } from 'node:fs'
+import { lintConfigText } from './lint.ts'
+
+writeFileSync(new URL('../../../.oxlintrc.json', import.meta.url), lintConfigText())
