@@ -1,0 +1,5 @@
+export * from './calls.ts'
+export * from './device.ts'
+export * from './domain.ts'
+export * from './envelope.ts'
+export * from './numbers.ts'

@@ -1,0 +1,5 @@
+export * from './copy.ts'
+export * from './entry.ts'
+export * from './map.ts'
+export * from './numbers.ts'
+export * from './table.ts'

@@ -1,0 +1,3 @@
+export * from './numbers.ts'
+export * from './pci-device.ts'
+export * from './pirq.ts'
