@@ -26,6 +26,7 @@ const HYPERVISOR = '@iospace/hypervisor'
 const LINUX = '@iospace/linux'
 const TOOLSTACK = '@iospace/toolstack'
 const LAB = '@iospace/lab'
+const QEMU = '@iospace/qemu'
 const PROGRAMS = ['@iospace/driver-domain', '@iospace/guest', '@iospace/dom0']
 const BELOW_LAB = [WIRE, ABI, MACHINE, IOMMU, DEVICES, HYPERVISOR, LINUX, TOOLSTACK]
 
@@ -63,10 +64,18 @@ export const FLOORS: readonly Floor[] = [
     host: [...TESTS, 'src/testing.ts', 'src/testing/**'],
   },
   {
+    name: QEMU,
+    folder: 'packages/qemu',
+    floor: 5,
+    may: [WIRE, MACHINE, IOMMU],
+    simulation: false,
+    host: [...TESTS, 'src/**'],
+  },
+  {
     name: 'iospace',
     folder: 'apps/iospace',
     floor: 6,
-    may: [...BELOW_LAB, LAB, ...PROGRAMS],
+    may: [...BELOW_LAB, LAB, QEMU, ...PROGRAMS],
     simulation: false,
     host: [...TESTS, 'src/**'],
   },
@@ -82,7 +91,7 @@ export const FLOORS: readonly Floor[] = [
     name: '@iospace/system-tests',
     folder: 'packages/system-tests',
     floor: null,
-    may: [...BELOW_LAB, LAB, ...PROGRAMS, 'iospace', '@iospace/config'],
+    may: [...BELOW_LAB, LAB, QEMU, ...PROGRAMS, 'iospace', '@iospace/config'],
     simulation: false,
     host: ['**'],
   },

@@ -3,38 +3,63 @@
  *
  * CPU code calls `charge`, which counts an event, advances the clock by its cost and runs inline whatever hardware became due. So a
  * device can act between two stores of a driver, and polling a register ends. Hardware calls `count`, which advances nothing:
- * devices run beside the CPU and spend time by scheduling their next step with `after`.
+ * devices run beside the CPU and spend time by scheduling their next step with `after`, or with a `timer` of their own where a
+ * fresh object per step would be garbage.
  */
 import { Count, countNames, xeon2006, type CostPreset, type CountName } from './costs.ts'
 
 /** A scheduled hardware step. */
 export interface ClockEvent {
+  /** Virtual ns at which it runs. */
   readonly due: number
   /** Takes the event out of the queue; no effect once it has run. */
   cancel(): void
 }
 
-class Event implements ClockEvent {
-  readonly due: number
-  readonly sequence: number
-  action: (() => void) | null
-  constructor(due: number, sequence: number, action: () => void) {
-    this.due = due
-    this.sequence = sequence
-    this.action = action
-  }
-  cancel(): void {
-    this.action = null
-  }
+/** A hardware step that its owner schedules again and again. At most one run is scheduled at a time. */
+export interface ClockTimer extends ClockEvent {
+  /** True from `start` until it runs or is cancelled. */
+  readonly pending: boolean
+  /** Schedules the step `delay` ns from now, instead of when it was scheduled before. */
+  start(delay: number): void
 }
 
 const NOW = 0
 const DUE = 1
+/** Place in the queue of an event that is not in it. */
+const NOWHERE = -1
+
+class Event implements ClockTimer {
+  due = Infinity
+  sequence = 0
+  at = NOWHERE
+  readonly action: () => void
+  readonly #clock: Clock
+
+  constructor(clock: Clock, action: () => void) {
+    this.#clock = clock
+    this.action = action
+  }
+
+  get pending(): boolean {
+    return this.at !== NOWHERE
+  }
+
+  start(delay: number): void {
+    this.#clock.schedule(this, delay)
+  }
+
+  cancel(): void {
+    if (this.at !== NOWHERE) this.#clock.remove(this)
+  }
+}
 
 export class Clock {
   /** How often each event of {@link Count} happened. Written by everyone, through `charge` and `count`. */
   readonly counts = new Float64Array(countNames.length)
   readonly preset: CostPreset
+  /** @internal Called in CPU context after due hardware has run: interrupts that it requested are delivered then. */
+  afterHardware: () => void = () => {}
   readonly #cost: Float64Array
   /** [now, due time of the first event] in ns: doubles in a typed array are not boxed. */
   readonly #time = new Float64Array([0, Infinity])
@@ -57,6 +82,11 @@ export class Clock {
     return this.#time[DUE]!
   }
 
+  /** True while a hardware event runs: the CPU is between two instructions. */
+  get inHardware(): boolean {
+    return this.#running
+  }
+
   /** Counts `times` events of `kind` on the CPU, spends their time, and runs hardware that became due. */
   charge(kind: number, times = 1): void {
     this.counts[kind]! += times
@@ -71,14 +101,18 @@ export class Clock {
 
   /** Runs `action` in hardware context `delay` ns from now. Equal times run in the order of scheduling. */
   after(delay: number, action: () => void): ClockEvent {
-    const event = new Event(this.#time[NOW]! + Math.max(0, delay), this.#sequence++, action)
-    this.#push(event)
+    const event = new Event(this, action)
+    this.schedule(event, delay)
     return event
+  }
+
+  /** A step of hardware that runs when its `start` says; not scheduled yet. */
+  timer(action: () => void): ClockTimer {
+    return new Event(this, action)
   }
 
   /** Advances to the next event and runs what is due then. False when no event is left. */
   advance(): boolean {
-    while (this.#heap.length > 0 && this.#heap[0]!.action === null) this.#pop()
     const next = this.#heap[0]
     if (next === undefined) return false
     if (next.due > this.#time[NOW]!) this.#time[NOW] = next.due
@@ -93,51 +127,70 @@ export class Clock {
     return result
   }
 
+  /** @internal */ schedule(event: Event, delay: number): void {
+    if (event.at !== NOWHERE) this.remove(event)
+    event.due = this.#time[NOW]! + Math.max(0, delay)
+    event.sequence = this.#sequence++
+    this.#rise(event, this.#heap.push(event) - 1)
+    this.#time[DUE] = this.#heap[0]!.due
+  }
+
+  /** @internal */ remove(event: Event): void {
+    const heap = this.#heap
+    const { at } = event
+    const last = heap.pop()!
+    if (last !== event) {
+      if (at > 0 && before(last, heap[(at - 1) >> 1]!)) this.#rise(last, at)
+      else this.#sink(last, at)
+    }
+    event.at = NOWHERE
+    this.#time[DUE] = heap.length > 0 ? heap[0]!.due : Infinity
+  }
+
   // Hardware that charges the CPU clock from inside an event must not recurse: the loop below picks up what became due.
   #runDue(): void {
     if (this.#running) return
     this.#running = true
     try {
       for (let next = this.#heap[0]; next !== undefined && next.due <= this.#time[NOW]!; next = this.#heap[0]) {
-        this.#pop()
-        const action = next.action
-        next.action = null
-        action?.()
+        this.remove(next)
+        next.action()
       }
     } finally {
       this.#running = false
     }
+    this.afterHardware()
   }
 
-  #push(event: Event): void {
+  #rise(event: Event, from: number): void {
     const heap = this.#heap
-    let at = heap.push(event) - 1
+    let at = from
     while (at > 0) {
-      const parent = (at - 1) >> 1
-      if (!before(event, heap[parent]!)) break
-      heap[at] = heap[parent]!
-      at = parent
+      const above = heap[(at - 1) >> 1]!
+      if (!before(event, above)) break
+      heap[at] = above
+      above.at = at
+      at = (at - 1) >> 1
     }
     heap[at] = event
-    this.#time[DUE] = heap[0]!.due
+    event.at = at
   }
 
-  #pop(): void {
+  #sink(event: Event, from: number): void {
     const heap = this.#heap
-    const last = heap.pop()!
-    if (heap.length > 0) {
-      let at = 0
-      for (;;) {
-        let child = 2 * at + 1
-        if (child >= heap.length) break
-        if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++
-        if (!before(heap[child]!, last)) break
-        heap[at] = heap[child]!
-        at = child
-      }
-      heap[at] = last
+    let at = from
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= heap.length) break
+      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++
+      const below = heap[child]!
+      if (!before(below, event)) break
+      heap[at] = below
+      below.at = at
+      at = child
     }
-    this.#time[DUE] = heap.length > 0 ? heap[0]!.due : Infinity
+    heap[at] = event
+    event.at = at
   }
 }
 

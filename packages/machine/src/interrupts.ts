@@ -1,8 +1,9 @@
 /**
- * The CPU side of interrupts: 256 vectors with a request register, as in a local APIC. A message sets the vector's request bit;
- * the handler runs at once unless interrupts are held, else when they are released. Several messages of one vector while held are
- * one interrupt.
+ * The CPU side of interrupts: 256 vectors with a request register, as in a local APIC. A message sets the vector's request bit; the
+ * handler runs when the CPU takes interrupts: at once, or after the hardware event that sent it, or when a hold ends. Handlers run
+ * with interrupts held, highest vector first. Several messages of one vector before it is taken are one interrupt.
  */
+import { StateError } from '@iospace/wire'
 import type { Clock } from './clock.ts'
 import { Count } from './costs.ts'
 
@@ -13,7 +14,7 @@ export const inInterruptWindow = (hi: number, lo: number): boolean => hi === 0 &
 
 export class InterruptController {
   readonly #clock: Clock
-  readonly #handlers: ((vector: number) => void)[] = []
+  readonly #handlers: (((vector: number) => void) | undefined)[] = []
   readonly #requested = new Uint32Array(8)
   /** Messages received per vector since power-on. */
   readonly received = new Uint32Array(256)
@@ -21,11 +22,12 @@ export class InterruptController {
 
   constructor(clock: Clock) {
     this.#clock = clock
+    clock.afterHardware = () => this.#deliver()
   }
 
   /** Sets the handler of `vector`; null ignores its interrupts. */
   handle(vector: number, handler: ((vector: number) => void) | null): void {
-    this.#handlers[vector] = handler ?? ignore
+    this.#handlers[vector] = handler ?? undefined
   }
 
   /** A message from the interrupt window: vector in `data` 7:0. There is one CPU, so the destination is not looked at. */
@@ -33,8 +35,8 @@ export class InterruptController {
     const vector = data & 0xff
     this.#clock.count(Count.interruptMessage)
     this.received[vector]!++
-    if (this.#held > 0) this.#requested[vector >> 5]! |= 1 << (vector & 31)
-    else (this.#handlers[vector] ?? ignore)(vector)
+    this.#requested[vector >> 5]! |= 1 << (vector & 31)
+    this.#deliver()
   }
 
   /** Holds interrupts back until the matching {@link release}; nests. */
@@ -42,18 +44,32 @@ export class InterruptController {
     this.#held++
   }
 
-  /** Ends a {@link hold}; the outermost one delivers what was requested, highest vector first. */
+  /** Ends a {@link hold}; the outermost one delivers what was requested. StateError without a hold. */
   release(): void {
-    if (--this.#held > 0) return
-    for (let word = 7; word >= 0; word--) {
-      while (this.#requested[word] !== 0) {
-        const bit = 31 - Math.clz32(this.#requested[word]!)
-        this.#requested[word]! &= ~(1 << bit)
-        const vector = word * 32 + bit
-        ;(this.#handlers[vector] ?? ignore)(vector)
+    if (this.#held === 0) throw new StateError('interrupts', 'released without a hold')
+    this.#held--
+    this.#deliver()
+  }
+
+  // Not inside a hardware event: a handler that waits for hardware would wait for ever there.
+  #deliver(): void {
+    if (this.#held > 0 || this.#clock.inHardware) return
+    this.#held++
+    try {
+      for (let vector = this.#highest(); vector >= 0; vector = this.#highest()) {
+        this.#requested[vector >> 5]! &= ~(1 << (vector & 31))
+        this.#handlers[vector]?.(vector)
       }
+    } finally {
+      this.#held--
     }
   }
-}
 
-function ignore(): void {}
+  #highest(): number {
+    for (let word = 7; word >= 0; word--) {
+      const bits = this.#requested[word]!
+      if (bits !== 0) return word * 32 + 31 - Math.clz32(bits)
+    }
+    return -1
+  }
+}

@@ -1,10 +1,10 @@
 /**
  * The board's memory-mapped registers. Addresses are physical, below 2^53, and never RAM. An access that nothing decodes reads
- * all ones and is dropped on a write, as on a real bus.
+ * all ones and is dropped on a write, as on a real bus; so is one that is not naturally aligned, so that no device ever sees one.
  */
-import { Count } from './costs.ts'
-import type { Clock } from './clock.ts'
 import { ConfigError } from '@iospace/wire'
+import type { Clock } from './clock.ts'
+import { Count } from './costs.ts'
 
 /** A register block. Offsets are relative to its base; accesses are naturally aligned. */
 export interface MmioDevice {
@@ -33,11 +33,14 @@ export class MmioBus {
 
   /** Places `device` at [`base`, `base` + `bytes`). A range that overlaps another is a wiring mistake. */
   map(base: number, bytes: number, device: MmioDevice): void {
+    if (!this.free(base, bytes)) throw new ConfigError('mmio', base, 'overlaps another register block')
+    this.#regions.push({ base, end: base + bytes, device })
+  }
+
+  /** True when nothing decodes any address of [`base`, `base` + `bytes`). */
+  free(base: number, bytes: number): boolean {
     const end = base + bytes
-    const other = this.#regions.find((region) => base < region.end && region.base < end)
-    if (other !== undefined) throw new ConfigError('mmio', base, 'overlaps another register block')
-    this.#regions.push({ base, end, device })
-    this.#last = null
+    return this.#regions.every((region) => end <= region.base || region.end <= base)
   }
 
   /** Removes the block at `base`, if there is one. */
@@ -48,24 +51,24 @@ export class MmioBus {
 
   /** True when something decodes `address`. */
   claims(address: number): boolean {
-    return this.#find(address) !== null
+    return this.#find(address, 1) !== null
   }
 
   read32(address: number): number {
     this.#clock.charge(Count.mmioRead)
-    const region = this.#find(address)
+    const region = this.#find(address, 4)
     return region === null ? 0xffffffff : region.device.read32(address - region.base) >>> 0
   }
 
   write32(address: number, value: number): void {
     this.#clock.charge(Count.mmioWrite)
-    const region = this.#find(address)
+    const region = this.#find(address, 4)
     if (region !== null) region.device.write32(address - region.base, value >>> 0)
   }
 
   read64(address: number): bigint {
     this.#clock.charge(Count.mmioRead)
-    const region = this.#find(address)
+    const region = this.#find(address, 8)
     if (region === null) return 0xffff_ffff_ffff_ffffn
     const { device, base } = region
     if (device.read64 !== undefined) return device.read64(address - base)
@@ -75,7 +78,7 @@ export class MmioBus {
 
   write64(address: number, value: bigint): void {
     this.#clock.charge(Count.mmioWrite)
-    const region = this.#find(address)
+    const region = this.#find(address, 8)
     if (region === null) return
     const { device, base } = region
     if (device.write64 !== undefined) {
@@ -86,11 +89,16 @@ export class MmioBus {
     device.write32(address - base + 4, Number((value >> 32n) & 0xffff_ffffn))
   }
 
-  #find(address: number): Region | null {
+  #find(address: number, bytes: number): Region | null {
+    if ((address & (bytes - 1)) !== 0) return null
     const last = this.#last
     if (last !== null && address >= last.base && address < last.end) return last
-    const found = this.#regions.find((region) => address >= region.base && address < region.end) ?? null
-    if (found !== null) this.#last = found
-    return found
+    for (const region of this.#regions) {
+      if (address >= region.base && address < region.end) {
+        this.#last = region
+        return region
+      }
+    }
+    return null
   }
 }

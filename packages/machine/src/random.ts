@@ -2,6 +2,7 @@
 export class Random {
   readonly #state = new Uint32Array(4)
 
+  /** Of `seed` the lowest 32 bits count. */
   constructor(seed: number) {
     let z = seed >>> 0
     for (let i = 0; i < 4; i++) {

@@ -2,12 +2,15 @@
  * Guest tasks in one host thread: the loop resumes one ready task, lets it run until nothing of it is left to run, then takes the
  * next; with none ready it advances the clock to the next hardware event. The seed chooses among ready tasks.
  *
- * A task is an async function that awaits only what this file hands out (`sleep`, `WaitQueue.wait`, `join`): then a run is a pure
- * function of seed and input. An await of anything else is found and reported.
+ * A task is an async function that awaits only what this file hands out (`sleep`, `WaitQueue.wait`, `join`), one wait at a time:
+ * then a run is a pure function of seed and input. An await of anything else is found and ends the task with a StateError.
  */
-import { Clock, type ClockEvent } from './clock.ts'
+import { StateError } from '@iospace/wire'
+import type { Clock } from './clock.ts'
 import { Count } from './costs.ts'
 import type { Random } from './random.ts'
+import { TaskHung, TaskKilled, TimeLimitPassed } from './task-errors.ts'
+import { type Task, TaskGroup, TaskState, WaitQueue } from './tasks.ts'
 
 /** Why a waiting task cannot go on: shown when a run is stuck. */
 export interface Waiting {
@@ -23,150 +26,8 @@ export type RunOutcome =
   /** The virtual-time limit passed. */
   | { readonly kind: 'timeLimit'; readonly limit: number; readonly waiting: readonly Waiting[] }
 
-/** Rejects the waits of a killed task, so that its `finally` and `using` run. */
-export class TaskKilled extends Error {
-  constructor(task: string) {
-    super(`task ${task} was killed`)
-    this.name = 'TaskKilled'
-  }
-}
-
-/** Thrown into a task that ran for longer than its group allows without waiting for anything. */
-export class TaskHung extends Error {
-  readonly task: string
-  constructor(task: string, limit: number) {
-    super(`task ${task} ran for more than ${limit / 1e6} ms of virtual time without waiting`)
-    this.name = 'TaskHung'
-    this.task = task
-  }
-}
-
-const State = { ready: 0, running: 1, waiting: 2, done: 3 } as const
-
-/** One guest thread of control. */
-export class Task {
-  readonly name: string
-  readonly group: TaskGroup
-  /** Service tasks do not keep a run alive. */
-  readonly daemon: boolean
-  /** @internal */ state: number = State.ready
-  /** @internal */ reason = ''
-  /** @internal */ resolve: (() => void) | null = null
-  /** @internal */ reject: ((reason: Error) => void) | null = null
-  /** @internal */ queue: WaitQueue | null = null
-  /** @internal */ timer: ClockEvent | null = null
-  /** @internal */ timedOut = false
-  /** @internal */ body: (() => Promise<void>) | null
-  /** @internal */ readonly ended: WaitQueue
-
-  /** @internal */
-  constructor(name: string, group: TaskGroup, daemon: boolean, body: () => Promise<void>) {
-    this.name = name
-    this.group = group
-    this.daemon = daemon
-    this.body = body
-    this.ended = new WaitQueue(group.scheduler, `the end of ${name}`)
-  }
-
-  get done(): boolean {
-    return this.state === State.done
-  }
-
-  /** Waits in the calling task until this one has ended. */
-  async join(): Promise<void> {
-    while (!this.done) await this.ended.wait()
-  }
-}
-
-/** What tasks wait on. Spurious wakes are possible: callers test their condition in a loop. */
-export class WaitQueue {
-  readonly #scheduler: Scheduler
-  readonly #reason: string
-  readonly #tasks: Task[] = []
-
-  constructor(scheduler: Scheduler, reason: string) {
-    this.#scheduler = scheduler
-    this.#reason = reason
-  }
-
-  /** Suspends the calling task until a wake. */
-  wait(): Promise<void> {
-    return this.#scheduler.suspend(this.#reason, this, -1) as Promise<unknown> as Promise<void>
-  }
-
-  /** As {@link wait}, but at most `ns` of virtual time: false when the time ran out first. */
-  waitAtMost(ns: number): Promise<boolean> {
-    return this.#scheduler.suspend(this.#reason, this, ns)
-  }
-
-  /** Makes the task that has waited longest ready. */
-  wake(): void {
-    const task = this.#tasks.shift()
-    if (task !== undefined) this.#scheduler.makeReady(task)
-  }
-
-  /** Makes every waiting task ready. */
-  wakeAll(): void {
-    while (this.#tasks.length > 0) this.wake()
-  }
-
-  /** @internal */ add(task: Task): void {
-    this.#tasks.push(task)
-  }
-  /** @internal */ remove(task: Task): void {
-    const at = this.#tasks.indexOf(task)
-    if (at >= 0) this.#tasks.splice(at, 1)
-  }
-}
-
-/** The tasks of one domain (or of bare hardware): they crash and die together. */
-export class TaskGroup {
-  readonly name: string
-  readonly scheduler: Scheduler
-  /** Called once, outside any task, with the error that ended a task of the group. */
-  readonly #onCrash: (error: unknown, task: Task | null) => void
-  /** @internal */ readonly tasks = new Set<Task>()
-  #dead = false
-
-  /** @internal */
-  constructor(scheduler: Scheduler, name: string, onCrash: (error: unknown, task: Task | null) => void) {
-    this.scheduler = scheduler
-    this.name = name
-    this.#onCrash = onCrash
-  }
-
-  get dead(): boolean {
-    return this.#dead
-  }
-
-  /** Starts a task; it first runs when the loop takes it. */
-  spawn(name: string, body: () => Promise<void>, options: { readonly daemon?: boolean } = {}): Task {
-    const task = new Task(name, this, options.daemon ?? false, body)
-    if (this.#dead) task.state = State.done
-    else {
-      this.tasks.add(task)
-      this.scheduler.makeReady(task)
-    }
-    return task
-  }
-
-  /** Runs `handler` between two tasks, as an interrupt of this group; not at all once the group is dead. */
-  interrupt(handler: () => void): void {
-    this.scheduler.post(this, handler)
-  }
-
-  /** Rejects every wait of the group and refuses new tasks. The tasks' cleanups run in the loop. */
-  kill(): void {
-    if (this.#dead) return
-    this.#dead = true
-    for (const task of this.tasks) this.scheduler.killTask(task)
-  }
-
-  /** @internal */ crash(error: unknown, task: Task | null): void {
-    if (this.#dead && error instanceof TaskKilled) return
-    this.#onCrash(error, task)
-  }
-}
+/** How often the waits of a killed task are refused before it is left alone: more than any chain of cleanups, less than a loop. */
+const MAX_REFUSALS = 100
 
 export interface SchedulerOptions {
   readonly clock: Clock
@@ -218,32 +79,42 @@ export class Scheduler {
 
   /**
    * The check where guest code enters the machine (hypercall, register access, `relax`): throws {@link TaskHung} into a task that
-   * has run past its slice. Never called with hypervisor work half done.
+   * has run past its slice, or {@link TimeLimitPassed}. Never called with hypervisor work half done.
    */
   enter(): void {
     if (this.clock.now > this.#sliceEnd) {
-      this.#sliceEnd = Infinity
-      throw new TaskHung(this.#current?.name ?? 'an interrupt handler', this.#hangLimit)
+      const task = this.#current?.name ?? 'an interrupt handler'
+      const late = this.clock.now > this.#timeLimit
+      // Time for its cleanups; a task that goes on in spite of the error meets it again.
+      this.#sliceEnd = this.clock.now + this.#hangLimit
+      throw late ? new TimeLimitPassed(task, this.#timeLimit) : new TaskHung(task, this.#hangLimit)
     }
   }
 
   /** Runs until every task that is not a daemon has ended, or nothing can go on. */
   async run(): Promise<RunOutcome> {
     for (;;) {
-      if (this.clock.now > this.#timeLimit) return { kind: 'timeLimit', limit: this.#timeLimit, waiting: this.#waiting() }
+      if (this.clock.now > this.#timeLimit) return this.#late()
       const posted = this.#posted.shift()
       if (posted !== undefined) this.#runInterrupt(posted)
       else if (this.#ready.length > 0) await this.#runTask()
       else if (!this.#alive()) return { kind: 'finished' }
-      else if (!this.clock.advance()) return { kind: 'stuck', waiting: this.#waiting() }
+      else if (this.clock.nextDue === Infinity) return { kind: 'stuck', waiting: this.#waiting() }
+      else if (this.clock.nextDue > this.#timeLimit) return this.#late()
+      else this.clock.advance()
     }
   }
 
   /** @internal */ suspend(reason: string, queue: WaitQueue | null, ns: number): Promise<boolean> {
     const task = this.#current
-    if (task === null) throw new Error(`only a task can wait for ${reason}`)
-    if (task.group.dead) return Promise.reject(new TaskKilled(task.name))
-    task.state = State.waiting
+    if (task === null) throw new StateError('scheduler', `only a task can wait for ${reason}`)
+    if (task.group.dead) return this.#refuse(task)
+    if (task.state !== TaskState.running)
+      throw new StateError(
+        `task ${task.name}`,
+        `cannot wait for ${reason} while it waits for ${task.reason}: spawn a task for each`,
+      )
+    task.state = TaskState.waiting
     task.reason = reason
     task.queue = queue
     task.timedOut = false
@@ -262,17 +133,17 @@ export class Scheduler {
   }
 
   /** @internal */ makeReady(task: Task): void {
-    if (task.state === State.done || task.state === State.running) return
+    if (task.state === TaskState.done || task.state === TaskState.running) return
     task.queue?.remove(task)
     task.queue = null
     task.timer?.cancel()
     task.timer = null
-    task.state = State.ready
+    task.state = TaskState.ready
     this.#ready.push(task)
   }
 
   /** @internal */ killTask(task: Task): void {
-    if (task.state !== State.waiting && task.state !== State.ready) return
+    if (task.state !== TaskState.waiting && task.state !== TaskState.ready) return
     const killed = new TaskKilled(task.name)
     if (task.body !== null) {
       // It never ran: nothing to clean up.
@@ -282,16 +153,31 @@ export class Scheduler {
     }
     const reject = task.reject
     task.resolve = reject === null ? null : () => reject(killed)
-    if (task.state === State.waiting) this.makeReady(task)
+    if (task.state === TaskState.waiting) this.makeReady(task)
   }
 
   /** @internal */ post(group: TaskGroup, handler: () => void): void {
     this.#posted.push({ group, handler })
   }
 
+  // A killed program that catches every error and waits again would loop in the host for ever: at last it gets no answer.
+  #refuse(task: Task): Promise<never> {
+    if (++task.refusals <= MAX_REFUSALS) return Promise.reject(new TaskKilled(task.name))
+    this.#end(task)
+    return new Promise(() => {})
+  }
+
+  #late(): RunOutcome {
+    return { kind: 'timeLimit', limit: this.#timeLimit, waiting: this.#waiting() }
+  }
+
+  #startSlice(): void {
+    this.#sliceEnd = Math.min(this.clock.now + this.#hangLimit, this.#timeLimit)
+  }
+
   #runInterrupt({ group, handler }: { readonly group: TaskGroup; readonly handler: () => void }): void {
     if (group.dead) return
-    this.#sliceEnd = this.clock.now + this.#hangLimit
+    this.#startSlice()
     this.clock.charge(Count.eventUpcall)
     try {
       handler()
@@ -306,11 +192,11 @@ export class Scheduler {
     const task = this.#ready[at]!
     this.#ready[at] = this.#ready[this.#ready.length - 1]!
     this.#ready.pop()
-    if (task.state !== State.ready) return
+    if (task.state !== TaskState.ready) return
     this.clock.charge(Count.taskSwitch)
     this.#current = task
-    this.#sliceEnd = this.clock.now + this.#hangLimit
-    task.state = State.running
+    this.#startSlice()
+    task.state = TaskState.running
     const { body, resolve } = task
     task.body = null
     task.resolve = null
@@ -318,12 +204,12 @@ export class Scheduler {
     if (body !== null) this.#start(task, body)
     else resolve?.()
     await this.#turn()
-    if (task.state === State.running) {
-      task.state = State.waiting
-      task.reason = 'something that is not of this machine'
-    }
     this.#current = null
     this.#sliceEnd = Infinity
+    if (task.state === TaskState.running) {
+      this.#end(task)
+      task.group.crash(new StateError(`task ${task.name}`, 'awaits something that is not of this machine'), task)
+    }
   }
 
   #start(task: Task, body: () => Promise<void>): void {
@@ -333,6 +219,8 @@ export class Scheduler {
       .then(
         () => this.#end(task),
         (error: unknown) => {
+          // One that was given up as foreign has been reported.
+          if (task.done) return
           this.#end(task)
           task.group.crash(error, task)
         },
@@ -340,7 +228,10 @@ export class Scheduler {
   }
 
   #end(task: Task): void {
-    task.state = State.done
+    if (task.done) return
+    task.queue?.remove(task)
+    task.timer?.cancel()
+    task.state = TaskState.done
     task.group.tasks.delete(task)
     task.ended.wakeAll()
   }
@@ -354,7 +245,12 @@ export class Scheduler {
     const result: Waiting[] = []
     for (const group of this.#groups) {
       for (const task of group.tasks) {
-        if (!task.daemon) result.push({ task: task.name, group: group.name, reason: task.state === State.ready ? 'its turn' : task.reason })
+        if (!task.daemon)
+          result.push({
+            task: task.name,
+            group: group.name,
+            reason: task.state === TaskState.ready ? 'its turn' : task.reason,
+          })
       }
     }
     return result

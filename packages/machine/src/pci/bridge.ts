@@ -8,7 +8,12 @@ export class PciBridge extends PciFunction {
   readonly kind: BridgeKind
 
   constructor(kind: BridgeKind) {
-    super({ vendorId: 0x1b36, deviceId: kind === 'root-port' ? 0x000c : 0x000e, classCode: 0x060400, ...(kind === 'root-port' ? { express: { functionReset: false } } : {}) })
+    super({
+      vendorId: 0x1b36,
+      deviceId: kind === 'root-port' ? 0x000c : 0x000e,
+      classCode: 0x060400,
+      ...(kind === 'root-port' ? { express: { functionReset: false } } : {}),
+    })
     this.kind = kind
     this.config.define(Config.headerType, 1, 1)
     this.config.define(Config.primaryBus, 1, 0, 0xff)

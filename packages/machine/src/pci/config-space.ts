@@ -82,7 +82,8 @@ export class ConfigSpace {
 
   /** Offset of the capability `id`, 0 when absent. */
   findCapability(id: number): number {
-    for (let at = this.#bytes[Config.capabilities]!; at !== 0; at = this.#bytes[at + 1]!) if (this.#bytes[at] === id) return at
+    for (let at = this.#bytes[Config.capabilities]!; at !== 0; at = this.#bytes[at + 1]!)
+      if (this.#bytes[at] === id) return at
     return 0
   }
 

@@ -2,8 +2,7 @@
  * How a device reaches memory. A device moves bytes between its own board memory and a bus address; the translator in front of
  * memory performs the copy inside the translation, so that no machine address ever leaves it.
  */
-import type { InterruptController } from '../interrupts.ts'
-import { inInterruptWindow } from '../interrupts.ts'
+import { inInterruptWindow, type InterruptController } from '../interrupts.ts'
 import type { MachineMemory } from '../memory.ts'
 
 /** What became of a DMA. Positive: done. Negative: nothing moved beyond the 4 KiB pieces before the failing one. */
@@ -46,6 +45,8 @@ export class NoTranslation implements DmaTranslator {
 
   dmaWrite(_requester: number, hi: number, lo: number, at: number, length: number): number {
     if (inInterruptWindow(hi, lo)) {
+      // Every interrupt message is one aligned doubleword; anything else that hits the window goes nowhere.
+      if (length !== 4 || (lo & 3) !== 0) return DmaOutcome.unclaimed
       this.#interrupts.message(this.#memory.view.getUint32(at, true))
       return DmaOutcome.untranslated
     }

@@ -32,7 +32,13 @@ export interface FunctionSpec {
 /** Offsets inside the MSI capability with a 64-bit address (PCI 3.0 6.8.1). */
 export const Msi = { control: 2, address: 4, upperAddress: 8, data: 12, size: 14, enable: 1, wide: 0x80 } as const
 /** Offsets and bits of the PCI Express capability (PCIe 2.0 7.8). */
-export const Express = { deviceCapabilities: 4, deviceControl: 8, size: 20, functionResetCapable: 1 << 28, initiateReset: 0x8000 } as const
+export const Express = {
+  deviceCapabilities: 4,
+  deviceControl: 8,
+  size: 20,
+  functionResetCapable: 1 << 28,
+  initiateReset: 0x8000,
+} as const
 
 export abstract class PciFunction {
   readonly config = new ConfigSpace()
@@ -60,7 +66,8 @@ export abstract class PciFunction {
     this.bars = spec.bars ?? []
     for (const bar of this.bars) {
       const { index, bytes, wide } = bar
-      if (bytes < 4096 || (bytes & (bytes - 1)) !== 0) throw new ConfigError(`BAR ${index}`, bytes, 'is not a power of two of at least 4096 bytes')
+      if (bytes < 4096 || (bytes & (bytes - 1)) !== 0)
+        throw new ConfigError(`BAR ${index}`, bytes, 'is not a power of two of at least 4096 bytes')
       config.define(Config.bar0 + 4 * index, 4, wide ? 4 : 0, -bytes)
       if (wide) config.define(Config.bar0 + 4 * index + 4, 4, 0, -1)
     }
@@ -93,7 +100,11 @@ export abstract class PciFunction {
   configWrite(offset: number, size: number, value: number): void {
     const express = this.config.findCapability(Capability.pciExpress)
     const control = express + Express.deviceControl
-    const initiates = express !== 0 && offset <= control + 1 && offset + size > control + 1 && (Math.floor(value / 256 ** (control + 1 - offset)) & 0x80) !== 0
+    const initiates =
+      express !== 0 &&
+      offset <= control + 1 &&
+      offset + size > control + 1 &&
+      (Math.floor(value / 256 ** (control + 1 - offset)) & 0x80) !== 0
     if (initiates && (this.config.read(express + Express.deviceCapabilities, 4) & Express.functionResetCapable) !== 0) {
       this.reset()
       return
@@ -117,6 +128,12 @@ export abstract class PciFunction {
     const { config, root } = this
     if (root === null || this.#msi === 0 || (config.read(this.#msi + Msi.control, 2) & Msi.enable) === 0) return
     root.memory.view.setUint32(this.messageAt, config.read(this.#msi + Msi.data, 2), true)
-    root.dmaWrite(this, config.read(this.#msi + Msi.upperAddress, 4), config.read(this.#msi + Msi.address, 4), this.messageAt, 4)
+    root.dmaWrite(
+      this,
+      config.read(this.#msi + Msi.upperAddress, 4),
+      config.read(this.#msi + Msi.address, 4),
+      this.messageAt,
+      4,
+    )
   }
 }

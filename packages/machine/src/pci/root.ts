@@ -2,9 +2,9 @@
  * The PCI root complex of segment 0: where functions sit, which address ranges their BARs decode, who may master the bus, under
  * which requester id a request reaches the IOMMU, and the way of each DMA into the translator.
  */
+import { ConfigError } from '@iospace/wire'
 import type { Clock } from '../clock.ts'
 import { Count } from '../costs.ts'
-import { ConfigError } from '@iospace/wire'
 import type { MachineMemory } from '../memory.ts'
 import type { MmioBus } from '../mmio.ts'
 import type { TraceSink } from '../trace.ts'
@@ -15,6 +15,7 @@ import type { PciFunction } from './function.ts'
 
 /** Where firmware places BARs: the hole below 4 GiB, away from the chipset's own registers at 0xFEC00000. */
 const BAR_WINDOW = 0xe000_0000
+const BAR_WINDOW_END = 0xfec0_0000
 
 export class PciRoot {
   readonly memory: MachineMemory
@@ -40,7 +41,8 @@ export class PciRoot {
   add(bus: number, devfn: number, device: PciFunction): PciFunction {
     const bdf = (bus << 8) | devfn
     if (this.#functions[bdf] !== undefined) throw new ConfigError('pci slot', bdf, 'is taken')
-    if (bus !== 0 && this.#bridgeOfBus[bus] === undefined) throw new ConfigError('pci bus', bus, 'has no bridge that leads to it')
+    if (bus !== 0 && this.#bridgeOfBus[bus] === undefined)
+      throw new ConfigError('pci bus', bus, 'has no bridge that leads to it')
     this.#functions[bdf] = device
     device.root = this
     device.bdf = bdf
@@ -48,6 +50,8 @@ export class PciRoot {
     device.messageAt = this.memory.boardMemory(4)
     for (const bar of device.bars) {
       this.#nextBar = Math.ceil(this.#nextBar / bar.bytes) * bar.bytes
+      if (this.#nextBar + bar.bytes > BAR_WINDOW_END)
+        throw new ConfigError('pci BAR', bar.bytes, 'finds no room below 0xfec00000')
       const low = device.config.read(Config.bar0 + 4 * bar.index, 4) & 0xf
       device.config.set(Config.bar0 + 4 * bar.index, 4, this.#nextBar + low)
       this.#nextBar += bar.bytes
@@ -64,7 +68,8 @@ export class PciRoot {
     bridge.config.set(Config.primaryBus, 1, bus)
     bridge.config.set(Config.secondaryBus, 1, secondary)
     bridge.config.set(Config.subordinateBus, 1, secondary)
-    for (let above = this.#bridgeOfBus[bus]; above !== undefined; above = this.#bridgeOfBus[above.bdf >> 8]) above.config.set(Config.subordinateBus, 1, secondary)
+    for (let above = this.#bridgeOfBus[bus]; above !== undefined; above = this.#bridgeOfBus[above.bdf >> 8])
+      above.config.set(Config.subordinateBus, 1, secondary)
     return secondary
   }
 
@@ -81,7 +86,8 @@ export class PciRoot {
   /** The bridges between `bdf` and the root, nearest first. */
   bridgesAbove(bdf: number): PciBridge[] {
     const result: PciBridge[] = []
-    for (let bridge = this.#bridgeOfBus[bdf >> 8]; bridge !== undefined; bridge = this.#bridgeOfBus[bridge.bdf >> 8]) result.push(bridge)
+    for (let bridge = this.#bridgeOfBus[bdf >> 8]; bridge !== undefined; bridge = this.#bridgeOfBus[bridge.bdf >> 8])
+      result.push(bridge)
     return result
   }
 
@@ -103,13 +109,15 @@ export class PciRoot {
     if ((device.config.read(Config.command, 2) & Command.memory) !== 0) {
       for (const bar of device.bars) {
         const base = this.barAddress(device, bar.index)
-        if (base === 0 || this.#mmio.claims(base)) continue
+        // Where software puts a BAR over something else, the other keeps the range.
+        if (base === 0 || !this.#mmio.free(base, bar.bytes)) continue
         this.#mmio.map(base, bar.bytes, bar.registers)
         placed.push(base)
       }
     }
     this.#placed.set(device, placed)
-    for (const other of device instanceof PciBridge ? this.functions() : [device]) other.mastering = this.#mayMaster(other)
+    for (const other of device instanceof PciBridge ? this.functions() : [device])
+      other.mastering = this.#mayMaster(other)
   }
 
   /** Physical address in BAR `index` of `device`; 0 when it has none. */
@@ -123,13 +131,17 @@ export class PciRoot {
 
   /** @internal */ dmaRead(device: PciFunction, hi: number, lo: number, at: number, length: number): number {
     this.#clock.count(Count.dmaRead)
-    const outcome = device.mastering ? this.translator.dmaRead(device.requester, hi, lo, at, length) : DmaOutcome.masterDisabled
+    const outcome = device.mastering
+      ? this.translator.dmaRead(device.requester, hi, lo, at, length)
+      : DmaOutcome.masterDisabled
     return this.#account(device, false, hi, lo, length, outcome)
   }
 
   /** @internal */ dmaWrite(device: PciFunction, hi: number, lo: number, at: number, length: number): number {
     this.#clock.count(Count.dmaWrite)
-    const outcome = device.mastering ? this.translator.dmaWrite(device.requester, hi, lo, at, length) : DmaOutcome.masterDisabled
+    const outcome = device.mastering
+      ? this.translator.dmaWrite(device.requester, hi, lo, at, length)
+      : DmaOutcome.masterDisabled
     return this.#account(device, true, hi, lo, length, outcome)
   }
 
@@ -142,12 +154,15 @@ export class PciRoot {
         device.translatedBytes += length
       }
     }
-    if (this.trace !== null) this.trace.dma(this.#clock.now, device.bdf, write, (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0), length, outcome)
+    if (this.trace !== null)
+      this.trace.dma(this.#clock.now, device.bdf, write, (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0), length, outcome)
     return outcome
   }
 
   #mayMaster(device: PciFunction): boolean {
-    return [device, ...this.bridgesAbove(device.bdf)].every((step) => (step.config.read(Config.command, 2) & Command.busMaster) !== 0)
+    return [device, ...this.bridgesAbove(device.bdf)].every(
+      (step) => (step.config.read(Config.command, 2) & Command.busMaster) !== 0,
+    )
   }
 
   // PCIe to PCI bridges take ownership of requests: bus = secondary bus, devfn = 0 (PCIe to PCI/PCI-X Bridge 1.0, 2.3).

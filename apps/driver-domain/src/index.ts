@@ -1,0 +1,1 @@
+export { driverDomain, type DriverDomainCounts, type DriverDomainOptions } from './driver-domain.ts'

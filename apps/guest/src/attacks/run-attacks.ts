@@ -1,0 +1,75 @@
+/** Everything that a guest with a rogue device can try, one after the other, each after a legal access that must succeed. */
+import type { Kernel } from '@iospace/linux'
+import { attackMemory, ownMemoryWorks, roundTrip, skipped, type AttackRow, type Oracle } from './attack.ts'
+import { BorrowedPage } from './borrowed-page.ts'
+import { FaultRing } from './fault-ring.ts'
+import { Rogue, rogueDriver } from './rogue-driver.ts'
+
+/** Where it hurts, by machine address; null where a machine has no such thing. */
+export interface Targets {
+  readonly dom0Page: number
+  readonly hypervisorScratch: number
+  readonly rootTable: number | null
+  /** The interrupt message of a device that is somebody else's. */
+  readonly interrupt: { readonly address: number; readonly vector: number }
+}
+
+/** Host-side knowledge that an attacker would have to guess. */
+export interface AttackPorts {
+  readonly targets: () => Targets
+  readonly oracle: Oracle
+}
+
+/** Virtual ns in which an interrupt arrives. */
+const INTERRUPT_TIME = 1e6
+
+/** Attacks; empty when this domain has no rogue device. Tasks only. */
+export async function runAttacks(kernel: Kernel, { targets, oracle }: AttackPorts): Promise<AttackRow[]> {
+  const rogues: Rogue[] = []
+  await kernel.pci.register(rogueDriver((found) => rogues.push(found)))
+  const [rogue] = rogues
+  if (rogue === undefined) return []
+  const ring = FaultRing.open(kernel)
+  const { dom0Page, hypervisorScratch, rootTable, interrupt } = targets()
+  const memory = (name: string, address: number, control: boolean): Promise<AttackRow> =>
+    attackMemory(kernel, rogue, oracle, ring, name, address, control)
+  const rows = [
+    await memory('dom0 kernel page', dom0Page, ownMemoryWorks(kernel, rogue)),
+    await memory('hypervisor scratch page', hypervisorScratch, ownMemoryWorks(kernel, rogue)),
+    rootTable === null
+      ? skipped('IOMMU root table', 'there is no IOMMU')
+      : await memory('IOMMU root table', rootTable, ownMemoryWorks(kernel, rogue)),
+  ]
+  const page = await BorrowedPage.open(kernel)
+  if (page === null) rows.push(skipped('ended grant', 'nobody lent a page'))
+  else {
+    const control = roundTrip(rogue, page.address, page.window)
+    await page.giveBack()
+    rows.push(await memory('ended grant', page.address, control))
+  }
+  rows.push(await forgeInterrupt(kernel, rogue, oracle, interrupt))
+  ring?.close()
+  return rows
+}
+
+/** Writes the interrupt message of another domain's device. The legal access: the device's own interrupt arrives. */
+async function forgeInterrupt(kernel: Kernel, rogue: Rogue, oracle: Oracle, { address, vector }: Targets['interrupt']): Promise<AttackRow> {
+  const listening = rogue.listen() === 0
+  rogue.interrupting = listening
+  ownMemoryWorks(kernel, rogue)
+  await kernel.sleep(INTERRUPT_TIME)
+  rogue.interrupting = false
+  const before = oracle.interrupts(vector)
+  const outcome = rogue.message(address, vector)
+  const arrived = oracle.interrupts(vector) - before
+  return {
+    name: 'forged interrupt',
+    attempted: true,
+    reachedHardware: outcome !== 0,
+    blocked: arrived === 0,
+    bytesChanged: 0,
+    control: rogue.interrupts > 0,
+    faultSeen: false,
+    restored: true,
+  }
+}

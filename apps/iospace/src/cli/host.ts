@@ -1,0 +1,50 @@
+/** What the command line sees of its host; tests hand in another one. */
+import { readFileSync } from 'node:fs'
+import process from 'node:process'
+
+export interface Terminal {
+  write(text: string): void
+  /** Somebody looks at it: progress is shown, and colours unless they are unwanted. */
+  readonly isTerminal: boolean
+  readonly colours: boolean
+  readonly columns: number
+}
+
+export interface Host {
+  /** What relative paths are relative to: the user's own folder, also when a package manager started us from elsewhere. */
+  readonly folder: string
+  readonly out: Terminal
+  readonly err: Terminal
+  /** Milliseconds of an arbitrary clock. */
+  now(): number
+  readonly version: string
+}
+
+function terminal(stream: NodeJS.WriteStream): Terminal {
+  // A reader that goes away early (`| head`) is no failure of ours.
+  stream.on('error', () => undefined)
+  const isTerminal = stream.isTTY === true
+  const unwanted = (process.env['NO_COLOR'] ?? '') !== '' || process.env['TERM'] === 'dumb'
+  return {
+    write: (text) => void stream.write(text),
+    isTerminal,
+    colours: isTerminal && !unwanted,
+    get columns() {
+      return stream.columns ?? 80
+    },
+  }
+}
+
+/** The process that we run in. */
+export function processHost(): Host {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return {
+    folder: process.env['INIT_CWD'] || process.cwd(),
+    out: terminal(process.stdout),
+    err: terminal(process.stderr),
+    now: () => performance.now(),
+    version,
+  }
+}

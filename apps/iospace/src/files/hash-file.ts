@@ -1,0 +1,14 @@
+/** The SHA-256 of a file, computed beside the run in a worker: what the guest's answer is compared with. */
+import { Worker } from 'node:worker_threads'
+import { workerUrl } from './worker-url.ts'
+
+export type FileHash = { readonly digest: string } | { readonly problem: string }
+
+/** Hashes the first `bytes` bytes of `path`. A file that cannot be read, or is shorter by now, is a `problem`. */
+export function hashFile(path: string, bytes: number): Promise<FileHash> {
+  return new Promise((resolve) => {
+    const worker = new Worker(workerUrl('./hash-worker', import.meta.url), { workerData: { path, bytes } })
+    worker.once('message', (result: FileHash) => resolve(result))
+    worker.once('error', (error) => resolve({ problem: `${path} cannot be hashed: ${String(error)}` }))
+  })
+}

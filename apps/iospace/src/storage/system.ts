@@ -1,0 +1,70 @@
+/** The system of a storage run, as a description: one driver domain with the disks, one guest with the rogue device. */
+import type { DeviceDescription, SystemDescription } from '@iospace/lab'
+import type { DmaChoice, IommuChoice } from './options.ts'
+
+export interface StorageSystem {
+  readonly dma: DmaChoice
+  readonly iommu: IommuChoice
+  readonly seed: number
+  /** True length of the disk that is read. */
+  readonly bytes: number
+  /** Whether there is a second disk to write to. */
+  readonly writes: boolean
+  /** Virtual ns that a task may run without waiting. */
+  readonly hangLimit?: number
+}
+
+/** Names by which the programs and files of the run are known. */
+export const Name = { dom0: 'dom0', driverDomain: 'driver-domain', guest: 'guest', image: 'image', out: 'out' } as const
+
+/** What `--dma` means to the driver domain's kernel, in Linux's grammar. */
+const KERNEL_WORDS: Readonly<Record<DmaChoice, string>> = {
+  auto: '',
+  xen: 'iommu=xen',
+  swiotlb: 'swiotlb=4096,force',
+  nommu: 'iommu=off',
+}
+
+export function storageSystem({ dma, iommu, seed, bytes, writes, hangLimit }: StorageSystem): SystemDescription {
+  const devices: DeviceDescription[] = [
+    { kind: 'nvme', name: 'nvme0', store: Name.image },
+    { kind: 'rogue', name: 'rogue' },
+  ]
+  if (writes) devices.push({ kind: 'nvme', name: 'nvme1', store: Name.out })
+  const disk = { backend: Name.driverDomain, bytes }
+  // Interrupts are not remapped yet, and without an IOMMU nothing confines a device: dom0 says that it knows.
+  const limits = { unsafeInterrupts: true, unsafePassthrough: iommu === 'none' }
+  return {
+    seed,
+    memory: { lowMiB: 96, highMiB: 96 },
+    iommu,
+    devices,
+    dom0: { program: Name.dom0, memoryMiB: 16 },
+    domains: [
+      {
+        name: Name.driverDomain,
+        program: Name.driverDomain,
+        memoryMiB: 32,
+        commandLine: KERNEL_WORDS[dma],
+        devices: devices.flatMap(({ kind, name }) => (kind === 'nvme' ? [name] : [])),
+        limits,
+        service: true,
+      },
+      {
+        name: Name.guest,
+        program: Name.guest,
+        memoryMiB: 32,
+        // Bus addresses of its device are machine addresses, so an attack is on what it says.
+        commandLine: 'iommu=off',
+        devices: ['rogue'],
+        borrows: true,
+        disks: [
+          { ...disk, name: 'xvda', params: 'nvme0n1', readOnly: true },
+          ...(writes ? [{ ...disk, name: 'xvdb', params: 'nvme1n1', readOnly: false }] : []),
+        ],
+        limits,
+      },
+    ],
+    ...(hangLimit === undefined ? {} : { hangLimit }),
+  }
+}

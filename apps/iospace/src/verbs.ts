@@ -1,0 +1,5 @@
+import type { Verb } from './cli/verb.ts'
+import { storageVerb } from './storage/verb.ts'
+
+/** Everything that the command line can do. */
+export const VERBS: readonly Verb[] = [storageVerb]

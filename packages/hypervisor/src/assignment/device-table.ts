@@ -1,0 +1,83 @@
+/** Every PCI function that a domain can have (bridges are the hypervisor's), the groups among them, and fencing. */
+import { Command, Config, PciBridge } from '@iospace/machine'
+import type { Core } from '../core.ts'
+import type { Domain } from '../domain.ts'
+import { Device } from './device.ts'
+import { InterruptVectors } from './interrupts.ts'
+
+interface Waiting {
+  readonly domain: Domain
+  readonly release: () => void
+}
+
+export class DeviceTable {
+  readonly #core: Core
+  readonly #bySbdf = new Map<number, Device>()
+  readonly #waiting: Waiting[] = []
+  readonly vectors: InterruptVectors
+
+  constructor(core: Core) {
+    this.#core = core
+    this.vectors = new InterruptVectors(core)
+    const { pci } = core.machine
+    for (const fn of pci.functions()) {
+      // Bridges forward what is allowed below them; who masters the bus is decided at each function.
+      if (fn instanceof PciBridge) pci.configWrite(fn.bdf, Config.command, 2, Command.memory | Command.busMaster)
+      else this.#bySbdf.set(fn.bdf, new Device(fn))
+    }
+  }
+
+  /** The function at machine address `sbdf`. */
+  at(sbdf: number): Device | undefined {
+    return this.#bySbdf.get(sbdf)
+  }
+
+  all(): Device[] {
+    return [...this.#bySbdf.values()]
+  }
+
+  /** The function that `domain` knows as virtual `sbdf`. */
+  named(domain: Domain, sbdf: number): Device | undefined {
+    return domain.devices.find((device) => device.virtualSbdf === sbdf)
+  }
+
+  /** Functions that the hardware cannot tell from `device`, itself included: same requester, or without an IOMMU every one. */
+  group(device: Device): Device[] {
+    return this.#core.driver === null ? this.all() : this.withRequester(device.requester)
+  }
+
+  withRequester(requester: number): Device[] {
+    return this.all().filter((device) => device.requester === requester)
+  }
+
+  /** Clears bus mastering at the function itself, not through an IOMMU that may have failed; until the next reset. */
+  fence(device: Device): void {
+    device.fenced = true
+    const { pci } = this.#core.machine
+    const command = pci.configRead(device.sbdf, Config.command, 2)
+    pci.configWrite(device.sbdf, Config.command, 2, command & ~Command.busMaster)
+  }
+
+  /** The unit does not answer: everything behind it is fenced. */
+  fenceAll(): void {
+    for (const device of this.all()) if (!device.fenced) this.fence(device)
+  }
+
+  /** Runs `release` when the invalidations that failed have completed, which a reset tries. */
+  afterReset(domain: Domain, release: () => void): void {
+    this.#waiting.push({ domain, release })
+  }
+
+  /** Lets go of everything that waited for an invalidation; false when it still does not complete. */
+  settle(): boolean {
+    const { driver } = this.#core
+    if (driver !== null && driver.completeInvalidations() !== 0) return false
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) next.release()
+    return true
+  }
+
+  /** True while something of `domain` waits for {@link settle}. */
+  waits(domain: Domain): boolean {
+    return this.#waiting.some((waiting) => waiting.domain === domain)
+  }
+}

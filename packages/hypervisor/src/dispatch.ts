@@ -1,0 +1,109 @@
+/** The gate: counts, holds machine interrupts, switches on the hypercall number, traces. */
+import { Errno, HYPERCALL } from '@iospace/abi'
+import { Count } from '@iospace/machine'
+import { callName } from './books.ts'
+import { Call } from './call.ts'
+import { consoleIo } from './console-io.ts'
+import type { Core } from './core.ts'
+import type { Domain } from './domain.ts'
+import { domctl } from './domctl/index.ts'
+import { eventChannelOp } from './event-channel/index.ts'
+import { grantTableOp } from './grant-table/index.ts'
+import { iommuOp } from './iommu-op/index.ts'
+import { memoryOp } from './memory-op/index.ts'
+import { multicall } from './multicall.ts'
+import { physdevOp } from './physdev/index.ts'
+import { schedOp } from './sched-op.ts'
+import { kick } from './upcall.ts'
+import { xenVersion } from './xen-version.ts'
+
+/** Calls inside calls: a multicall's entries, other vCPUs at preemption points. */
+const MAX_DEPTH = 8
+
+export class Dispatcher {
+  readonly #core: Core
+  readonly #calls: Call[] = []
+  #depth = 0
+
+  constructor(core: Core) {
+    this.#core = core
+  }
+
+  /** A hypercall of `domain`: 0, a count, or a negative errno. Throws only what ends the calling task (TaskHung). */
+  hypercall(domain: Domain, nr: number, a1: number, a2: number, a3: number): number {
+    const { machine, clock } = this.#core
+    machine.scheduler.enter()
+    if (domain.dying) return -Errno.ESRCH
+    machine.interrupts.hold()
+    clock.charge(Count.hypercall)
+    try {
+      return this.enter(domain, nr, a1, a2, a3)
+    } finally {
+      machine.interrupts.release()
+      if (domain.ports.upcallDue) kick(domain)
+    }
+  }
+
+  /** One call, already inside the hypervisor: from the gate, or an entry of a multicall. */
+  enter(domain: Domain, nr: number, a1: number, a2: number, a3: number): number {
+    const core = this.#core
+    const depth = this.#depth
+    const call = this.#calls[depth] ?? this.#more(depth)
+    if (call === null) return -Errno.EAGAIN
+    const start = core.clock.now
+    call.caller = domain
+    call.subop = a1
+    this.#depth = depth + 1
+    let result: number
+    try {
+      result = this.#switch(call, nr, a1, a2, a3)
+    } finally {
+      call.finish()
+      this.#depth = depth
+    }
+    core.books.call(nr, call.subop)
+    const { trace } = core.machine
+    if (trace !== null) trace.hypercall(start, core.clock.now, domain.domid, callName(nr, call.subop), result)
+    return result
+  }
+
+  /** Byte offset of the scratch page of the first call: what an attack on the hypervisor's memory aims at. */
+  get scratchOffset(): number {
+    const call = this.#calls[0] ?? this.#more(0)
+    return call === null ? -1 : call.at
+  }
+
+  #switch(call: Call, nr: number, a1: number, a2: number, a3: number): number {
+    switch (nr) {
+      case HYPERCALL.iommu_op:
+        return iommuOp(call, a1, a2)
+      case HYPERCALL.grant_table_op:
+        return grantTableOp(call, a1, a2, a3)
+      case HYPERCALL.event_channel_op:
+        return eventChannelOp(call, a1, a2)
+      case HYPERCALL.memory_op:
+        return memoryOp(call, a1, a2)
+      case HYPERCALL.multicall:
+        return multicall(call, this, a1, a2)
+      case HYPERCALL.physdev_op:
+        return physdevOp(call, a1, a2)
+      case HYPERCALL.domctl:
+        return domctl(call, a1)
+      case HYPERCALL.sched_op:
+        return schedOp(call, a1, a2)
+      case HYPERCALL.xen_version:
+        return xenVersion(call, a1, a2)
+      case HYPERCALL.console_io:
+        return consoleIo(call, a1, a2, a3)
+      default:
+        return -Errno.ENOSYS
+    }
+  }
+
+  #more(depth: number): Call | null {
+    if (depth >= MAX_DEPTH) return null
+    const call = Call.make(this.#core)
+    if (call !== null) this.#calls[depth] = call
+    return call
+  }
+}

@@ -1,0 +1,5 @@
+export { Hypervisor, type Dom0Options, type HypervisorOptions } from './hypervisor.ts'
+export type { HeapUse } from './heap.ts'
+export type { Oracle } from './oracle.ts'
+export type { DomainUsage, Snapshot } from './snapshot.ts'
+export type { DomainView, GuestPages } from './view.ts'

@@ -1,0 +1,51 @@
+/** The default space of a domain: a mirror or an empty one, made when it is first needed. */
+import { DEFAULT_KIND, Errno, SPACE_DEFAULT } from '@iospace/abi'
+import { DriverStatus, type IommuDriver } from '@iospace/iommu/driver'
+import type { Core } from '../core.ts'
+import type { Domain } from '../domain.ts'
+import { Mirror } from './mirror.ts'
+import { MAX_IO_BITS, Space } from './space.ts'
+
+/** Makes space 0 of `domain` if it is not there: 0, `ENOMEM`, `ENOSPC` (no table left), `EIO`. */
+export function ensureDefault(core: Core, domain: Domain): number {
+  const { driver } = core
+  if (driver === null || domain.mirror !== null || domain.spaces[SPACE_DEFAULT] !== undefined) return 0
+  const bits = widest(driver)
+  if (domain.defaultKind === DEFAULT_KIND.MIRROR) {
+    const mirror = Mirror.build(core, driver, domain, bits)
+    if (typeof mirror === 'number') return tableError(mirror)
+    domain.mirror = mirror
+    return 0
+  }
+  const made = makeSpace(core, driver, domain, SPACE_DEFAULT, 0, 2 ** Math.min(bits, MAX_IO_BITS) - 1, false)
+  return typeof made === 'number' ? made : 0
+}
+
+/** A new space `id` with window [`start`, `end`] in bytes; or a negative errno with nothing changed. */
+export function makeSpace(core: Core, driver: IommuDriver, domain: Domain, id: number, start: number, end: number, defers: boolean): Space | number {
+  const bits = driver.capabilities.tableWidths.find((width) => 2 ** width > end)
+  if (bits === undefined) return -Errno.ERANGE
+  core.heap.payer = domain
+  const table = driver.createTable(bits)
+  core.heap.payer = null
+  if (table < 0) return tableError(table)
+  const space = new Space(core, driver, domain, id, table, { first: Math.ceil(start / 4096), end: Math.floor((end + 1) / 4096) }, bits, defers)
+  domain.spaces[id] = space
+  return space
+}
+
+/** Handle of the table that translates space `id` of `domain`; −1: there is no such space. */
+export function tableOf(domain: Domain, id: number): number {
+  if (id === SPACE_DEFAULT && domain.mirror !== null) return domain.mirror.table
+  return domain.spaces[id]?.table ?? -1
+}
+
+/** The widest table that the unit has, in bits. */
+function widest(driver: IommuDriver): number {
+  return Math.max(...driver.capabilities.tableWidths)
+}
+
+function tableError(status: number): number {
+  if (status === DriverStatus.noMemory) return -Errno.ENOMEM
+  return status === DriverStatus.noTable ? -Errno.ENOSPC : -Errno.EIO
+}

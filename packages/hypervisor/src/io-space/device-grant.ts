@@ -1,0 +1,36 @@
+/**
+ * The device half of a `GNTTABOP` map where the default space is empty: the hypervisor picks an address below 4 GiB, which every device can
+ * send. (With a mirror devices reach the frame at its machine address.)
+ */
+import { Mark } from './mark.ts'
+import type { Core } from '../core.ts'
+import type { Space } from './space.ts'
+
+const LIMIT = 2 ** 20
+
+/** Maps frame `index`, which is pinned; its I/O page, or −1 when there is no address or table page. */
+export function mapDeviceGrant(core: Core, space: Space, index: number, readonly: boolean): number {
+  const page = space.addresses.find(1, LIMIT, 0, -1)
+  if (page < 0) return -1
+  const access = readonly ? Mark.read : Mark.read | Mark.write
+  if (space.store(page, core.mfn(index), 1, access, true) !== 0) return -1
+  space.mark(page, index, access | Mark.start | Mark.end | Mark.grant | Mark.device)
+  core.books.mappingsMade++
+  core.books.pagesMapped++
+  core.machine.trace?.map(core.clock.now, space.domain.domid, space.id, page * 4096, 1)
+  return page
+}
+
+/** Clears the entry and queues its invalidation. The address stays taken until {@link forgetDeviceGrant}. */
+export function clearDeviceGrant(space: Space, page: number): void {
+  space.clear(page, 1)
+  space.queue(page, 1)
+  space.pages.set(page, space.pages.get(page) | Mark.pending)
+}
+
+/** The invalidation is complete: the address is free. */
+export function forgetDeviceGrant(space: Space, page: number): void {
+  space.noteUnmapped(page, 1)
+  space.forget(page)
+  space.addresses.freed(page, 1)
+}

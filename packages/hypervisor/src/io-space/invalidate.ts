@@ -1,0 +1,10 @@
+/** Waiting for the unit: the one place that decides what a failed invalidation means. */
+import { DriverStatus } from '@iospace/iommu/driver'
+import type { Core } from '../core.ts'
+
+/** True when everything that was queued is complete. False: the unit does not answer, and everything behind it has been fenced. */
+export function completeInvalidations(core: Core): boolean {
+  if (core.driver === null || core.driver.completeInvalidations() === DriverStatus.ok) return true
+  core.devices.fenceAll()
+  return false
+}

@@ -1,0 +1,137 @@
+/**
+ * Default space of a domain that knows nothing of I/O spaces: every frame that it may write, at the frame's own machine address, and what it
+ * has mapped of others' grants. Holds no references; instead an entry goes, and its invalidation completes, before the frame leaves the domain
+ * or the writable type. Source: xen/drivers/passthrough/iommu.c, common/grant_table.c (maptrack tree).
+ */
+import { Access, DriverStatus, type IommuDriver } from '@iospace/iommu/driver'
+import { GNTMAP } from '@iospace/abi'
+import type { Core } from '../core.ts'
+import type { Domain } from '../domain.ts'
+import { FrameType } from '../frames.ts'
+import { completeInvalidations } from './invalidate.ts'
+import { PageTree } from './page-tree.ts'
+
+/** Uses of a granted frame: readers in 15–0, writers in 30–16. */
+const WRITER = 1 << 16
+const MOST = 0x7fff
+
+export class Mirror {
+  readonly table: number
+  readonly #core: Core
+  readonly #driver: IommuDriver
+  readonly #domain: Domain
+  readonly #grants = new PageTree()
+
+  private constructor(core: Core, driver: IommuDriver, domain: Domain, table: number) {
+    this.#core = core
+    this.#driver = driver
+    this.#domain = domain
+    this.table = table
+  }
+
+  /** A table with all that the domain has; a DriverStatus when there is no table or no memory for it. */
+  static build(core: Core, driver: IommuDriver, domain: Domain, addressBits: number): Mirror | number {
+    core.heap.payer = domain
+    const table = driver.createTable(addressBits)
+    core.heap.payer = null
+    if (table < 0) return table
+    const mirror = new Mirror(core, driver, domain, table)
+    if (mirror.#fill()) return mirror
+    mirror.destroy()
+    return DriverStatus.noMemory
+  }
+
+  /** Enters a frame of the domain; false when no table page is left. */
+  addOwn(index: number): boolean {
+    return this.#map(index, Access.read | Access.write)
+  }
+
+  /** Takes a frame of the domain out; {@link complete} must follow before it is let go. */
+  removeOwn(index: number): void {
+    if (this.#core.frames.typeOf(index) === FrameType.writable) this.#unmap(index)
+  }
+
+  /** Enters another domain's frame for one more grant map. */
+  addGrant(index: number, readonly: boolean): boolean {
+    const mfn = this.#core.mfn(index)
+    const uses = this.#grants.get(mfn)
+    if ((readonly ? uses & 0xffff : uses >>> 16) >= MOST) return false
+    const present = uses !== 0
+    if (!present || (!readonly && uses < WRITER)) {
+      const access = readonly ? Access.read : Access.read | Access.write
+      if (present) this.#unmap(index)
+      if (!this.#map(index, access)) {
+        if (present) this.#map(index, Access.read)
+        return false
+      }
+    }
+    this.#grants.set(mfn, uses + (readonly ? 1 : WRITER))
+    return true
+  }
+
+  /** One grant map less: the last writer leaves it readable for readers, the last of all takes it out. {@link complete} must follow. */
+  dropGrant(index: number, readonly: boolean): void {
+    const mfn = this.#core.mfn(index)
+    const uses = this.#grants.get(mfn) - (readonly ? 1 : WRITER)
+    this.#grants.set(mfn, uses)
+    if (uses === 0) this.#unmap(index)
+    else if (!readonly && uses < WRITER) {
+      this.#unmap(index)
+      this.#map(index, Access.read)
+    }
+  }
+
+  /** Waits for the invalidations. False: the unit does not answer; devices are fenced, and nothing may be let go. */
+  complete(): boolean {
+    return completeInvalidations(this.#core)
+  }
+
+  /** Keeps frames that could not be invalidated until that has succeeded, and gives them up then. */
+  abandon(index: number, count: number): void {
+    for (let i = 0; i < count; i++) {
+      this.#domain.stuck++
+      this.#core.devices.afterReset(this.#domain, () => {
+        this.#domain.stuck--
+        this.#core.frames.release(index + i)
+      })
+    }
+  }
+
+  /** Frees the table; no device may be attached. */
+  destroy(): void {
+    this.#driver.destroyTable(this.table)
+  }
+
+  #fill(): boolean {
+    const { frames } = this.#core
+    const { domid, maptrack } = this.#domain
+    for (let index = 0; index < frames.frames; index++) {
+      if (!frames.belongsTo(index, domid) || frames.typeOf(index) !== FrameType.writable) continue
+      if (!this.addOwn(index)) return false
+      if (index % 512 === 511) this.#core.preempt()
+    }
+    for (let handle = 0; handle < maptrack.end; handle++) {
+      const granter = maptrack.valid(handle) ? this.#core.domains[maptrack.domid[handle]!] : undefined
+      if (granter === undefined || granter === this.#domain) continue
+      const readonly = (maptrack.flags[handle]! & GNTMAP.readonly) !== 0
+      if (!this.addGrant(granter.grants.frame[maptrack.ref[handle]!]!, readonly)) return false
+    }
+    return true
+  }
+
+  #map(index: number, access: number): boolean {
+    const { heap } = this.#core
+    const mfn = this.#core.mfn(index)
+    heap.payer = this.#domain
+    const status = this.#driver.map(this.table, mfn >>> 20, mfn << 12, mfn, 1, access, true)
+    heap.payer = null
+    if (status === DriverStatus.ok && this.#driver.capabilities.invalidateOnMap) this.#driver.queueInvalidation(this.table, mfn >>> 20, mfn << 12, 1)
+    return status === DriverStatus.ok
+  }
+
+  #unmap(index: number): void {
+    const mfn = this.#core.mfn(index)
+    this.#driver.unmap(this.table, mfn >>> 20, mfn << 12, 1)
+    this.#driver.queueInvalidation(this.table, mfn >>> 20, mfn << 12, 1)
+  }
+}

@@ -1,0 +1,41 @@
+/** Sub-op 22, `set_default`: the domain confines itself: its default space is empty from now on, and its devices see nothing until it maps. */
+import { DEFAULT_KIND, Errno, iommu_set_default } from '@iospace/abi'
+import { moveRequester } from '../assignment/assign.ts'
+import type { Device } from '../assignment/device.ts'
+import type { Call } from '../call.ts'
+import type { Domain } from '../domain.ts'
+import { ensureDefault } from '../io-space/default-space.ts'
+import { completeInvalidations } from '../io-space/invalidate.ts'
+import { decode } from './argument.ts'
+
+export function setDefault(call: Call, domain: Domain): number {
+  const { core } = call
+  if (decode(call, iommu_set_default).kind !== DEFAULT_KIND.EMPTY) return -Errno.EINVAL
+  if (domain.defaultKind === DEFAULT_KIND.EMPTY || domain.pinned > 0 || domain.maptrack.used > 0) return -Errno.EBUSY
+  const { mirror } = domain
+  domain.mirror = null
+  domain.defaultKind = DEFAULT_KIND.EMPTY
+  let rc = mirror === null ? 0 : ensureDefault(core, domain)
+  const moved: Device[] = []
+  for (const device of domain.devices) {
+    if (rc !== 0 || mirror === null || device.space !== 0) continue
+    rc = moveRequester(core, domain, device, 0)
+    if (rc === 0) moved.push(device)
+  }
+  if (rc !== 0) {
+    // All or nothing: those that were moved go back.
+    const empty = domain.spaces[0]
+    delete domain.spaces[0]
+    domain.mirror = mirror
+    domain.defaultKind = DEFAULT_KIND.MIRROR
+    for (const device of moved) if (moveRequester(core, domain, device, 0) !== 0) return -Errno.EIO
+    if (empty !== undefined) empty.driver.destroyTable(empty.table)
+    return rc
+  }
+  domain.defaultSettled = true
+  if (mirror !== null) {
+    if (completeInvalidations(core)) mirror.destroy()
+    else core.devices.afterReset(domain, () => mirror.destroy())
+  }
+  return 0
+}

@@ -1,0 +1,58 @@
+/**
+ * Translated writes on their way to memory. A posted write is translated first and lands later; what can go wrong is that it lands
+ * in a frame that was unmapped and given away in between. Memory here shows each write at once, as real memory may, and this remembers
+ * the latest ones; when a translation is forgotten without a drain, those that went through it and may still be on their way land
+ * at the end of their time, over whatever is there by then. A drain, or time, ends the danger.
+ */
+import type { Clock, MachineMemory } from '@iospace/machine'
+
+const SLOTS = 16
+
+export class PostedWrites {
+  readonly #memory: MachineMemory
+  readonly #clock: Clock
+  readonly #delay: number = 0
+  /** Per slot: flat-memory offset, length, time. */
+  readonly #slots = new Float64Array(SLOTS * 3)
+  #next = 0
+  #drained = true
+
+  /** `delay`: ns that a write may take. */
+  constructor(memory: MachineMemory, clock: Clock, delay: number) {
+    this.#memory = memory
+    this.#clock = clock
+    this.#delay = delay
+  }
+
+  /** A write of `length` bytes went to flat-memory offset `at` (32 bits of any sign), inside one page. */
+  record(at: number, length: number): void {
+    const slot = this.#next
+    const slots = this.#slots
+    slots[slot] = at
+    slots[slot + 1] = length
+    slots[slot + 2] = this.#clock.now
+    this.#next = slot === (SLOTS - 1) * 3 ? 0 : slot + 3
+    this.#drained = false
+  }
+
+  /** All writes so far have landed. */
+  drain(): void {
+    if (this.#drained) return
+    this.#slots.fill(0)
+    this.#drained = true
+  }
+
+  /** Translations to `frames` RAM frames from `index` on were forgotten without a drain: writes on their way there will land late. */
+  overtake(index: number, frames: number): void {
+    const slots = this.#slots
+    for (let slot = 0; slot < slots.length; slot += 3) {
+      const at = slots[slot]! >>> 0
+      const length = slots[slot + 1]!
+      const left = slots[slot + 2]! + this.#delay - this.#clock.now
+      if (length === 0 || left <= 0 || at >>> 12 < index || at >>> 12 >= index + frames) continue
+      slots[slot + 1] = 0
+      const data = this.#memory.bytes.slice(at, at + length)
+      this.#clock.after(left, () => this.#memory.bytes.set(data, at))
+    }
+  }
+}

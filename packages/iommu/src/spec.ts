@@ -1,0 +1,2 @@
+/** The facts of each IOMMU: offsets, masks, formats. No behaviour. */
+export * as vtd from './vtd/spec/index.ts'

@@ -1,0 +1,28 @@
+/** How hardware and walkers read tables: entries of 8 bytes in frames, where each access can fail. */
+import type { MachineMemory } from '@iospace/machine'
+
+export interface TableMemory {
+  /** Little-endian words; an entry is two of them, low half first. */
+  readonly words: Int32Array
+  /** Index in `words` of the 8-byte entry `index` (0…511) of frame `mfn` (any whole number ≥ 0); −1 when the access fails. */
+  entryAt(mfn: number, index: number): number
+}
+
+/** Tables in a board's memory: accesses fail where there is no RAM. */
+export class MachineTables implements TableMemory {
+  readonly words: Int32Array
+  readonly #lowFrames: number = 0
+  readonly #memory: MachineMemory
+
+  constructor(memory: MachineMemory) {
+    this.words = memory.words
+    this.#lowFrames = memory.lowFrames
+    this.#memory = memory
+  }
+
+  entryAt(mfn: number, index: number): number {
+    if (mfn < this.#lowFrames) return (mfn << 10) | (index << 1)
+    const frame = this.#memory.frameIndex(mfn)
+    return frame < 0 ? -1 : (frame << 10) | (index << 1)
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The software side of the invalidation queue: descriptors gather in memory, one tail write and one wait descriptor complete them all.
+ * A descriptor that the unit refuses, and a unit that does not answer, end in timedOut; nothing that waits for the invalidation may
+ * be freed then.
+ */
+import { DriverStatus, type DriverPort } from '../../iommu-driver.ts'
+import { ContextDescriptor, DESCRIPTOR_BYTES, DESCRIPTORS_PER_PAGE, DescriptorType, IotlbDescriptor, WaitDescriptor } from '../spec/queue.ts'
+import { FaultStatus, Granularity, InvalidationAddress, Register } from '../spec/registers.ts'
+
+/** Polls of the status word between two looks at the fault status register, which cost much more. */
+const POLLS_PER_CHECK = 64
+
+export class DriverQueue {
+  /** Page of the descriptors, page of the status word. */
+  readonly frame: number = -1
+  readonly statusFrame: number = -1
+  readonly #port: DriverPort
+  readonly #base: number = 0
+  readonly #timeout: number = 0
+  #tail = 0
+  /** Descriptors since the unit last answered: the ring must not overtake itself. */
+  #pending = 0
+  #sequence = 0
+
+  constructor(port: DriverPort, base: number, frame: number, statusFrame: number, timeout: number) {
+    this.#port = port
+    this.#base = base
+    this.frame = frame
+    this.statusFrame = statusFrame
+    this.#timeout = timeout
+  }
+
+  /** Everything that the unit caches of contexts: all, or one requester's entry that names `domain`. */
+  contexts(granularity: number, domain: number, requester: number): number {
+    return this.#push(DescriptorType.context | (granularity << ContextDescriptor.granularityShift) | (domain << ContextDescriptor.domainShift), requester, 0, 0)
+  }
+
+  /** Translations: all, a domain's, or the 2^`order` pages at (`hi`:`lo`) of one. Reads and writes on their way are drained. */
+  translations(granularity: number, domain: number, hi: number, lo: number, order: number, leafOnly: boolean): number {
+    return this.#push(
+      DescriptorType.iotlb |
+        (granularity << IotlbDescriptor.granularityShift) |
+        IotlbDescriptor.drainReads |
+        IotlbDescriptor.drainWrites |
+        (domain << IotlbDescriptor.domainShift),
+      0,
+      (lo & ~0xfff) | (leafOnly ? InvalidationAddress.leafOnly : 0) | order,
+      hi,
+    )
+  }
+
+  /** Waits until all that was pushed has taken effect: ok or timedOut. */
+  complete(): number {
+    if (this.#pending === 0) return DriverStatus.ok
+    const deadline = this.#port.now() + this.#timeout
+    if (!this.#wait(deadline)) return DriverStatus.timedOut
+    this.#pending = 0
+    return DriverStatus.ok
+  }
+
+  #push(word0: number, word1: number, word2: number, word3: number): number {
+    // One slot stays free so that a full ring differs from an empty one, one is for the wait.
+    if (this.#pending >= DESCRIPTORS_PER_PAGE - 2) {
+      const status = this.complete()
+      if (status !== DriverStatus.ok) return status
+    }
+    this.#store(word0, word1, word2, word3)
+    return DriverStatus.ok
+  }
+
+  #store(word0: number, word1: number, word2: number, word3: number): void {
+    this.#port.storeCoherent128(this.frame, this.#tail * 2, word1, word0, word3, word2)
+    this.#tail = (this.#tail + 1) & (DESCRIPTORS_PER_PAGE - 1)
+    this.#pending++
+  }
+
+  #wait(deadline: number): boolean {
+    const port = this.#port
+    if (this.#pending > DESCRIPTORS_PER_PAGE - 2) return false
+    const sequence = (this.#sequence = (this.#sequence + 1) | 0)
+    this.#store(
+      DescriptorType.wait | WaitDescriptor.statusWrite | WaitDescriptor.fence,
+      sequence,
+      this.statusFrame << 12,
+      this.statusFrame >>> 20,
+    )
+    port.write32(this.#base + Register.queueTail, this.#tail * DESCRIPTOR_BYTES)
+    for (let poll = 1; port.loadLow(this.statusFrame, 0) !== sequence; poll++) {
+      if (poll % POLLS_PER_CHECK === 0) {
+        if (port.now() > deadline) return false
+        if ((port.read32(this.#base + Register.faultStatus) & FaultStatus.queueError) !== 0) return this.#recover(deadline)
+      }
+      port.relax()
+    }
+    return true
+  }
+
+  // The queue stopped at a bad descriptor: memory of ours was damaged. Make the slot harmless, go on, and forget everything to make up
+  // for what the slot may have asked.
+  #recover(deadline: number): boolean {
+    const port = this.#port
+    const bad = port.read32(this.#base + Register.queueHead) / DESCRIPTOR_BYTES
+    port.storeCoherent128(this.frame, bad * 2, 0, DescriptorType.wait | WaitDescriptor.fence, 0, 0)
+    port.write32(this.#base + Register.faultStatus, FaultStatus.queueError)
+    if (this.#pending > DESCRIPTORS_PER_PAGE - 4) return false
+    this.contexts(Granularity.global, 0, 0)
+    this.translations(Granularity.global, 0, 0, 0, 0, false)
+    return this.#wait(deadline)
+  }
+}

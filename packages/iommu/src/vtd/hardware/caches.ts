@@ -1,0 +1,129 @@
+/**
+ * Everything a VT-d unit remembers of tables: context entries, translations by page size, directories, and the writes on their way.
+ * All of it stays as it is until one of the invalidations here, whatever memory says.
+ */
+import type { Clock, MachineMemory } from '@iospace/machine'
+import { Count } from '@iospace/machine'
+import { ContextCache } from '../../cache/context-cache.ts'
+import { TranslationBank, type CacheShape } from '../../cache/translation-bank.ts'
+import { PostedWrites } from '../../posted-writes.ts'
+import type { VtdPersonality } from '../personalities.ts'
+import { Granularity } from '../spec/registers.ts'
+
+/** log2 of the 4 KiB frames of a 2 MiB and a 1 GiB page. */
+const ORDER_2M = 9
+const ORDER_1G = 18
+/** A PSI of up to 2^6 pages looks them up one by one; a larger one looks through the whole cache. */
+const SCAN_ORDER = 6
+/** An order that covers every address, in pages of any size. */
+const ALL = 48 + ORDER_1G
+
+/** Frame word of a translation that leads to no RAM: below every −reason. */
+export const NO_FRAME = -0x200
+
+export class VtdCaches {
+  /** 4 KiB pages. Frame words: RAM frame index, or {@link NO_FRAME}. */
+  readonly iotlb: TranslationBank
+  /** 2 MiB and 1 GiB pages. Frame words: first machine frame, or {@link NO_FRAME}. */
+  readonly iotlb2M: TranslationBank
+  readonly iotlb1G: TranslationBank
+  /** Level-2 entries that grant read and write down to them, by 2 MiB page. Frame words: machine frame of the leaf table. */
+  readonly directories: TranslationBank
+  readonly contexts: ContextCache
+  readonly posted: PostedWrites
+  /** Called when context entries were forgotten. */
+  onContextsDropped: () => void = () => {}
+  readonly #memory: MachineMemory
+  readonly #clock: Clock
+  readonly #maxOrder: number
+  readonly #pageInvalidation: boolean
+  readonly #dropped: Int32Array
+
+  constructor({ capabilities, timing, iotlb, iotlb2M, iotlb1G, directories, contexts }: VtdPersonality, memory: MachineMemory, clock: Clock) {
+    this.iotlb = new TranslationBank(iotlb)
+    this.iotlb2M = new TranslationBank(iotlb2M)
+    this.iotlb1G = new TranslationBank(iotlb1G)
+    this.directories = new TranslationBank(directories)
+    this.contexts = new ContextCache(contexts)
+    this.posted = new PostedWrites(memory, clock, timing.postedWrite)
+    this.#memory = memory
+    this.#clock = clock
+    this.#maxOrder = capabilities.maxOrder
+    this.#pageInvalidation = capabilities.pageInvalidation
+    this.#dropped = new Int32Array(Math.max(this.iotlb.capacity, this.iotlb2M.capacity, this.iotlb1G.capacity))
+  }
+
+  /**
+   * Forgets context entries. `functionMask` (FM) ignores function bits: 1 bit 2, 2 bits 2:1, 3 bits 2:0. Returns the granularity done,
+   * 0 when `granularity` is none.
+   */
+  invalidateContexts(granularity: number, domain: number, requester: number, functionMask: number): number {
+    switch (granularity) {
+      case Granularity.global:
+        this.contexts.drop(0, 0, -1)
+        break
+      case Granularity.domain:
+        this.contexts.drop(0, 0, domain)
+        break
+      case Granularity.device:
+        this.contexts.drop(requester, ~((7 << (3 - functionMask)) & 7), domain)
+        break
+      default:
+        return Granularity.refused
+    }
+    this.#clock.count(Count.invalidation)
+    this.onContextsDropped()
+    return granularity
+  }
+
+  /**
+   * Forgets translations: all, those of `domain`, or those in the 2^`order` pages around (`hi`:`lo`) of it. `leafOnly` keeps the
+   * directories; `drain` waits for writes on their way. Returns the granularity done, 0 when refused.
+   */
+  invalidateIotlb(granularity: number, domain: number, hi: number, lo: number, order: number, leafOnly: boolean, drain: boolean): number {
+    if (granularity === Granularity.page && (order > this.#maxOrder || !this.#pageInvalidation)) return Granularity.refused
+    if (granularity === Granularity.refused) return Granularity.refused
+    this.#clock.count(Count.invalidation)
+    if (drain) this.posted.drain()
+    switch (granularity) {
+      case Granularity.global:
+        if (!drain) this.posted.overtake(0, this.#memory.frames)
+        this.iotlb.dropAll()
+        this.iotlb2M.dropAll()
+        this.iotlb1G.dropAll()
+        this.directories.dropAll()
+        break
+      case Granularity.domain:
+        this.#dropRange(domain, 0, 0, ALL, drain)
+        this.directories.dropRange(domain, 0, 0, ALL)
+        break
+      default:
+        if (drain && order <= SCAN_ORDER) this.#dropPages(domain, hi, lo, order)
+        else this.#dropRange(domain, hi, lo, order, drain)
+        if (!leafOnly) this.directories.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, order - ORDER_2M))
+    }
+    return granularity
+  }
+
+  #dropPages(domain: number, hi: number, lo: number, order: number): void {
+    const first = ((hi << 20) | (lo >>> 12)) & (-1 << order)
+    for (let page = 0; page < 1 << order; page++) this.iotlb.dropPage(domain, first | page, hi >>> 12)
+    if (this.iotlb2M.used) this.iotlb2M.dropPage(domain, (hi << 11) | (lo >>> 21), hi >>> 21)
+    if (this.iotlb1G.used) this.iotlb1G.dropPage(domain, (hi << 2) | (lo >>> 30), hi >>> 30)
+  }
+
+  #dropRange(domain: number, hi: number, lo: number, order: number, drain: boolean): void {
+    const dropped = drain ? null : this.#dropped
+    this.#overtake(this.iotlb.dropRange(domain, (hi << 20) | (lo >>> 12), hi >>> 12, order, dropped), 0, dropped)
+    this.#overtake(this.iotlb2M.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, order - ORDER_2M), dropped), ORDER_2M, dropped)
+    this.#overtake(this.iotlb1G.dropRange(domain, (hi << 2) | (lo >>> 30), hi >>> 30, Math.max(0, order - ORDER_1G), dropped), ORDER_1G, dropped)
+  }
+
+  #overtake(count: number, order: number, dropped: Int32Array | null): void {
+    if (dropped === null) return
+    for (let i = 0; i < count; i++) {
+      const index = order === 0 ? dropped[i]! : this.#memory.frameIndex(dropped[i]!)
+      if (index >= 0) this.posted.overtake(index, 1 << order)
+    }
+  }
+}

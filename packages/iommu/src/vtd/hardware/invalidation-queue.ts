@@ -1,0 +1,184 @@
+/**
+ * Queued invalidation (facts A.5; VT-d specification “Queued Invalidation Interface”). Descriptors take effect late, in virtual time,
+ * and in order; a wait descriptor tells when. A bad descriptor stops the queue at it, with FSTS.IQE, until that is cleared.
+ */
+import type { Clock, ClockTimer, MachineMemory } from '@iospace/machine'
+import type { RegisterFile } from '../../register-file.ts'
+import type { TableMemory } from '../../table-memory.ts'
+import type { VtdTiming } from '../personalities.ts'
+import {
+  ContextDescriptor,
+  DESCRIPTOR_BYTES,
+  DESCRIPTOR_TYPE_MASK,
+  DESCRIPTORS_PER_PAGE,
+  DescriptorType,
+  IotlbDescriptor,
+  WaitDescriptor,
+} from '../spec/queue.ts'
+import { ContextCommand, FaultStatus, Granularity, InvalidationAddress, QueueAddress, Register, WAIT_COMPLETE } from '../spec/registers.ts'
+import type { VtdCaches } from './caches.ts'
+import type { EventMessage } from './event-message.ts'
+import type { FaultLog } from './fault-log.ts'
+
+/** QS of a legacy queue of one page is 0; tails are byte offsets. */
+const PAGE_BYTES = DESCRIPTORS_PER_PAGE * DESCRIPTOR_BYTES
+
+export class InvalidationQueue {
+  enabled = false
+  /** Called once when the queue has become empty after {@link whenEmpty}. */
+  #whenEmpty: (() => void) | null = null
+  readonly #registers: RegisterFile
+  readonly #tables: TableMemory
+  readonly #memory: MachineMemory
+  readonly #timer: ClockTimer
+  readonly #caches: VtdCaches
+  readonly #log: FaultLog
+  readonly #event: EventMessage
+  readonly #timing: VtdTiming
+  #frame = 0
+  #bytes = PAGE_BYTES
+  #until = 0
+
+  constructor(
+    registers: RegisterFile,
+    tables: TableMemory,
+    memory: MachineMemory,
+    clock: Clock,
+    caches: VtdCaches,
+    log: FaultLog,
+    event: EventMessage,
+    timing: VtdTiming,
+  ) {
+    this.#registers = registers
+    this.#tables = tables
+    this.#memory = memory
+    this.#timer = clock.timer(() => this.#run())
+    this.#caches = caches
+    this.#log = log
+    this.#event = event
+    this.#timing = timing
+    registers.define(Register.queueHead, 0)
+    registers.define(Register.queueTail, 0, 0x7fff0)
+    registers.define(Register.queueAddress, 0, QueueAddress.addressMask | QueueAddress.sizeMask)
+    registers.define(Register.queueAddress + 4, 0, -1)
+    registers.define(Register.invalidationStatus, 0, 0, WAIT_COMPLETE)
+  }
+
+  /** QIE was set: latches the address register and starts at its beginning. */
+  enable(): void {
+    const low = this.#registers.get(Register.queueAddress)
+    this.#frame = (this.#registers.get(Register.queueAddress + 4) >>> 0) * 0x10_0000 + (low >>> 12)
+    this.#bytes = PAGE_BYTES << (low & QueueAddress.sizeMask)
+    this.#registers.set(Register.queueHead, 0)
+    this.enabled = true
+    this.start()
+  }
+
+  disable(): void {
+    this.enabled = false
+  }
+
+  /** Calls `action` when nothing is left to do: at once, later, or never while the queue is stopped at a bad descriptor. */
+  whenEmpty(action: () => void): void {
+    if (this.#head === this.#tail && !this.#timer.pending) action()
+    else this.#whenEmpty = action
+  }
+
+  /** IQA was written: head and tail are 0. */
+  rewind(): void {
+    if (this.enabled) return
+    this.#registers.set(Register.queueHead, 0)
+    this.#registers.set(Register.queueTail, 0)
+  }
+
+  /** The tail moved, or an error was cleared. */
+  start(): void {
+    if (!this.enabled || this.#timer.pending || this.#stopped || this.#head === this.#tail) return
+    this.#until = this.#tail
+    const waiting = ((this.#until - this.#head + this.#bytes) % this.#bytes) / DESCRIPTOR_BYTES
+    this.#timer.start(this.#timing.queue + this.#timing.descriptor * (waiting - 1))
+  }
+
+  get #head(): number {
+    return this.#registers.get(Register.queueHead)
+  }
+
+  get #tail(): number {
+    return this.#registers.get(Register.queueTail)
+  }
+
+  get #stopped(): boolean {
+    return (this.#registers.get(Register.faultStatus) & FaultStatus.queueError) !== 0
+  }
+
+  #run(): void {
+    let head = this.#head
+    while (head !== this.#until) {
+      // A tail that is not in the queue is never reached.
+      if (this.#until >= this.#bytes || !this.#execute(head)) {
+        this.#registers.set(Register.queueHead, head)
+        this.#log.raise(FaultStatus.queueError)
+        return
+      }
+      head += DESCRIPTOR_BYTES
+      if (head === this.#bytes) head = 0
+    }
+    this.#registers.set(Register.queueHead, head)
+    this.start()
+    if (!this.#timer.pending) {
+      const action = this.#whenEmpty
+      this.#whenEmpty = null
+      action?.()
+    }
+  }
+
+  // False for a descriptor that cannot be read or is not valid.
+  #execute(head: number): boolean {
+    const at = this.#tables.entryAt(this.#frame + (head >>> 12), (head & 0xfff) >>> 3)
+    if (at < 0) return false
+    const { words } = this.#tables
+    const low = words[at]!
+    const next = words[at + 1]!
+    const third = words[at + 2]!
+    const fourth = words[at + 3]!
+    switch (low & DESCRIPTOR_TYPE_MASK) {
+      case DescriptorType.context: {
+        if (((low & ContextDescriptor.reserved0) | (next & ContextDescriptor.reserved1) | third | fourth) !== 0) return false
+        const granularity = (low >>> ContextDescriptor.granularityShift) & 3
+        const functionMask = (next >>> ContextDescriptor.functionMaskShift) & ContextCommand.functionMask
+        return this.#caches.invalidateContexts(granularity, low >>> ContextDescriptor.domainShift, next & 0xffff, functionMask) !== Granularity.refused
+      }
+      case DescriptorType.iotlb: {
+        if (((low & IotlbDescriptor.reserved0) | next | (third & IotlbDescriptor.reserved2)) !== 0) return false
+        return (
+          this.#caches.invalidateIotlb(
+            (low >>> IotlbDescriptor.granularityShift) & 3,
+            low >>> IotlbDescriptor.domainShift,
+            fourth,
+            third & ~0xfff,
+            third & InvalidationAddress.orderMask,
+            (third & InvalidationAddress.leafOnly) !== 0,
+            (low & IotlbDescriptor.drainWrites) !== 0,
+          ) !== Granularity.refused
+        )
+      }
+      case DescriptorType.wait:
+        if (((low & WaitDescriptor.reserved0) | (third & WaitDescriptor.reserved2)) !== 0) return false
+        this.#complete(low, next, fourth, third)
+        return true
+      default:
+        // Device TLBs and interrupt entries are not advertised: their descriptors are as unknown as the rest.
+        return false
+    }
+  }
+
+  #complete(flags: number, data: number, hi: number, lo: number): void {
+    if ((flags & WaitDescriptor.statusWrite) !== 0) {
+      const at = this.#memory.offset(hi, lo)
+      if (at >= 0) this.#memory.words[at >>> 2] = data
+    }
+    if ((flags & WaitDescriptor.interrupt) === 0 || this.#registers.get(Register.invalidationStatus) !== 0) return
+    this.#registers.set(Register.invalidationStatus, WAIT_COMPLETE)
+    this.#event.raise()
+  }
+}

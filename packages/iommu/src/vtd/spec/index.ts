@@ -1,0 +1,5 @@
+export * from './capabilities.ts'
+export * from './entries.ts'
+export * from './faults.ts'
+export * from './queue.ts'
+export * from './registers.ts'

@@ -1,0 +1,3 @@
+/** The one table walk of each IOMMU. */
+export { MachineTables, type TableMemory } from './table-memory.ts'
+export { Need, PASS_THROUGH, VtdWalk, type WalkObserver } from './vtd/walk.ts'

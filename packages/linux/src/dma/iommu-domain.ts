@@ -1,0 +1,45 @@
+/**
+ * What the dma-iommu layer needs of an IOMMU, one object per device: batches of mappings, written piece by piece into whatever form
+ * the IOMMU takes (a hypercall's list, table entries), then committed. No objects pass through here.
+ *
+ * The domain picks I/O addresses: the hypervisor does (`xen`: iommu_op `ANY`), or an allocator over tables of this kernel's own
+ * (`TableDomain`). They are (`high`, `low`) 32-bit halves; gfns are machine frames of this kernel's memory.
+ */
+export interface IommuDomain {
+  readonly name: string
+  /** Pages by grant reference can be mapped. */
+  readonly takesGrants: boolean
+  /** Most runs in a batch. */
+  readonly capacity: number
+  /** Fewest address bits that a device needs to reach any page of the window. */
+  readonly minAddressBits: number
+
+  /** Begins a batch. `access`: 1 read, 2 write; `align`, `boundary`: log2 of bytes, 0 for none; `limit`: highest byte's address bits. */
+  mapBegin(access: number, align: number, boundary: number, addressBits: number): void
+  /** Appends `pages` pages from machine frame `gfn` on; `follows` puts it directly behind the run before it. */
+  mapRun(gfn: number, pages: number, follows: boolean): void
+  /** Maps the batch. How many runs took effect, from the first; when not all, {@link error} tells why. */
+  mapCommit(): number
+  /** Address of run `index` of the batch committed last. */
+  ioHigh(index: number): number
+  ioLow(index: number): number
+
+  unmapBegin(): void
+  /** Appends a whole mapping: a run and what followed it. */
+  unmapRange(high: number, low: number, pages: number): void
+  /** Ends the batch's mappings; when it returns 0 the device reaches none of them. −errno: the frames must not be reused. */
+  unmapCommit(): number
+
+  /** A batch of pages that `granter` granted, each mapped for itself; as with runs, {@link ioHigh} and {@link ioLow} tell where. */
+  grantBegin(granter: number, access: number, addressBits: number): void
+  grantRef(ref: number): void
+  grantCommit(): number
+  /** What ends grant mapping `index` of the batch committed last. */
+  grantHandle(index: number): number
+  ungrantBegin(): void
+  ungrantHandle(handle: number): void
+  ungrantCommit(): number
+
+  /** −errno of the commit that did less than all. */
+  error: number
+}

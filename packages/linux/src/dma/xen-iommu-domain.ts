@@ -1,0 +1,232 @@
+/**
+ * An I/O space of the hypervisor as a dma-iommu domain: `iommu_op` map, unmap, map_grant and unmap_grant with lists in preallocated
+ * pages. The hypervisor picks the addresses (`ANY`); a chain of `FOLLOWS` makes a scattered buffer contiguous for the device.
+ */
+import {
+  Errno,
+  IOMMU_FLAG,
+  iommu_map,
+  iommu_map_element,
+  iommu_map_grant,
+  iommu_map_grant_element,
+  IOMMU_OP,
+  iommu_unmap,
+  iommu_unmap_element,
+  iommu_unmap_grant,
+  iommu_unmap_grant_element,
+  MAP_ELEMENT_FLAGS,
+  MAP_GRANT_ELEMENT_FLAGS,
+} from '@iospace/abi'
+import type { KernelMemory } from '../memory/kernel-memory.ts'
+import type { HypercallGate } from '../xen/hypercalls.ts'
+import type { IommuDomain } from './iommu-domain.ts'
+import { IommuListCall } from './iommu-list-call.ts'
+
+/** Elements in a list: 2 MiB of single pages. */
+const CAPACITY = 512
+
+const MAP = iommu_map_element.words
+const MAP_FLAGS_SHIFT = iommu_map_element.shifts.flags
+const BOUNDARY_SHIFT = iommu_map_element.shifts.boundary
+const UNMAP = iommu_unmap_element.words
+const GRANT = iommu_map_grant_element.words
+const GRANT_ACCESS_SHIFT = iommu_map_grant_element.shifts.access
+const UNGRANT = iommu_unmap_grant_element.words
+/** An address has no more bits than this side of JavaScript's exact numbers. */
+const LIMIT_BITS = 52
+
+export class XenIommuDomain implements IommuDomain {
+  readonly name = 'xen'
+  readonly takesGrants = true
+  readonly capacity = CAPACITY
+  readonly minAddressBits: number
+  error = 0
+  readonly #words: Int32Array
+  readonly #map: IommuListCall
+  readonly #unmap: IommuListCall
+  readonly #grant: IommuListCall
+  readonly #ungrant: IommuListCall
+  /** The list that {@link ioHigh} and {@link ioLow} read: both element kinds begin with io_address. */
+  #committed: IommuListCall
+  #access = 0
+  #shape = 0
+  #limitHigh = 0
+  #limitLow = 0
+  #granter = 0
+
+  /** Space `space` of this domain, whose window begins below `minAddressBits` bits. */
+  constructor(gate: HypercallGate, memory: KernelMemory, space: number, minAddressBits: number) {
+    this.minAddressBits = minAddressBits
+    this.#words = memory.platform.words
+    this.#map = new IommuListCall(gate, memory, IOMMU_OP.map, iommu_map, 0, space, CAPACITY, iommu_map_element.size)
+    this.#unmap = new IommuListCall(
+      gate,
+      memory,
+      IOMMU_OP.unmap,
+      iommu_unmap,
+      IOMMU_FLAG.CONTINUE,
+      space,
+      CAPACITY,
+      iommu_unmap_element.size,
+    )
+    this.#grant = new IommuListCall(
+      gate,
+      memory,
+      IOMMU_OP.map_grant,
+      iommu_map_grant,
+      0,
+      space,
+      CAPACITY,
+      iommu_map_grant_element.size,
+    )
+    this.#ungrant = new IommuListCall(
+      gate,
+      memory,
+      IOMMU_OP.unmap_grant,
+      iommu_unmap_grant,
+      IOMMU_FLAG.CONTINUE,
+      space,
+      CAPACITY,
+      iommu_unmap_grant_element.size,
+    )
+    this.#committed = this.#map
+  }
+
+  mapBegin(access: number, align: number, boundary: number, addressBits: number): void {
+    this.#map.count = 0
+    this.#access = access
+    this.#shape = align | (boundary << BOUNDARY_SHIFT)
+    this.#setLimit(addressBits)
+  }
+
+  mapRun(gfn: number, pages: number, follows: boolean): void {
+    const words = this.#words
+    const { list } = this.#map
+    const index = this.#map.count++
+    const at = list.open(index)
+    words[at + MAP.io_address] = 0
+    words[at + MAP.io_address + 1] = 0
+    words[at + MAP.gfn] = gfn
+    words[at + MAP.gfn + 1] = 0
+    words[at + MAP.pages] = pages
+    words[at + MAP.pages + 1] = 0
+    words[at + MAP.limit] = this.#limitLow
+    words[at + MAP.limit + 1] = this.#limitHigh
+    words[at + MAP.access] =
+      this.#access | ((follows ? MAP_ELEMENT_FLAGS.FOLLOWS : MAP_ELEMENT_FLAGS.ANY) << MAP_FLAGS_SHIFT)
+    words[at + MAP.align] = this.#shape
+    words[at + MAP.status] = 0
+    words[at + MAP.granted] = 0
+    list.close(index)
+  }
+
+  mapCommit(): number {
+    this.#committed = this.#map
+    return this.#finish(this.#map, this.#map.call())
+  }
+
+  ioHigh(index: number): number {
+    return this.#words[this.#committed.list.load(index) + MAP.io_address + 1]!
+  }
+
+  ioLow(index: number): number {
+    return this.#words[this.#committed.list.load(index) + MAP.io_address]!
+  }
+
+  unmapBegin(): void {
+    this.#unmap.count = 0
+  }
+
+  unmapRange(high: number, low: number, pages: number): void {
+    const words = this.#words
+    const { list } = this.#unmap
+    const index = this.#unmap.count++
+    const at = list.open(index)
+    words[at + UNMAP.io_address] = low
+    words[at + UNMAP.io_address + 1] = high
+    words[at + UNMAP.pages] = pages
+    words[at + UNMAP.pages + 1] = 0
+    words[at + UNMAP.status] = 0
+    words[at + UNMAP.done] = 0
+    list.close(index)
+  }
+
+  unmapCommit(): number {
+    return this.#finishAll(this.#unmap, this.#unmap.call(), UNMAP.status)
+  }
+
+  grantBegin(granter: number, access: number, addressBits: number): void {
+    this.#grant.count = 0
+    this.#granter = granter
+    this.#access = access
+    this.#setLimit(addressBits)
+  }
+
+  grantRef(ref: number): void {
+    const words = this.#words
+    const { list } = this.#grant
+    const index = this.#grant.count++
+    const at = list.open(index)
+    words[at + GRANT.io_address] = 0
+    words[at + GRANT.io_address + 1] = 0
+    words[at + GRANT.limit] = this.#limitLow
+    words[at + GRANT.limit + 1] = this.#limitHigh
+    words[at + GRANT.domid] = this.#granter | (this.#access << GRANT_ACCESS_SHIFT)
+    words[at + GRANT.ref] = ref
+    words[at + GRANT.flags] = MAP_GRANT_ELEMENT_FLAGS.ANY
+    words[at + GRANT.handle] = 0
+    words[at + GRANT.status] = 0
+    words[at + GRANT.error] = 0
+    list.close(index)
+  }
+
+  grantCommit(): number {
+    this.#committed = this.#grant
+    return this.#finish(this.#grant, this.#grant.call())
+  }
+
+  grantHandle(index: number): number {
+    return this.#words[this.#grant.list.load(index) + GRANT.handle]!
+  }
+
+  ungrantBegin(): void {
+    this.#ungrant.count = 0
+  }
+
+  ungrantHandle(handle: number): void {
+    const words = this.#words
+    const { list } = this.#ungrant
+    const index = this.#ungrant.count++
+    const at = list.open(index)
+    words[at + UNGRANT.handle] = handle
+    words[at + UNGRANT.status] = 0
+    words[at + UNGRANT.error] = 0
+    words[at + UNGRANT.error + 1] = 0
+    list.close(index)
+  }
+
+  ungrantCommit(): number {
+    return this.#finishAll(this.#ungrant, this.#ungrant.call(), UNGRANT.error)
+  }
+
+  #setLimit(addressBits: number): void {
+    const bits = Math.min(addressBits, LIMIT_BITS)
+    this.#limitLow = bits >= 32 ? -1 : (1 << bits) - 1
+    this.#limitHigh = bits > 32 ? 2 ** (bits - 32) - 1 : 0
+  }
+
+  #finish(call: IommuListCall, result: number): number {
+    this.error = result
+    return result === 0 ? call.count : call.done
+  }
+
+  /** All were tried: the first error of an element, if one failed. */
+  #finishAll(call: IommuListCall, result: number, errorWord: number): number {
+    if (result !== 0 || call.done === call.count) return result
+    for (let i = 0; i < call.count; i++) {
+      const error = this.#words[call.list.load(i) + errorWord]!
+      if (error !== 0) return error
+    }
+    return -Errno.EIO
+  }
+}

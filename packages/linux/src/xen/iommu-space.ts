@@ -1,0 +1,67 @@
+/** Which I/O space of the hypervisor a device of this domain can use. */
+import {
+  DEFAULT_KIND,
+  DEVICE_STATE,
+  DOMID,
+  Errno,
+  HARDWARE_KIND,
+  iommu_attach_device,
+  iommu_create_space,
+  IOMMU_MAGIC,
+  IOMMU_OP,
+  iommu_query,
+  iommu_query_device,
+  iommu_set_default,
+  PAGE_SHIFT,
+  SPACE_DEFAULT,
+} from '@iospace/abi'
+import type { Hypercalls } from './hypercalls.ts'
+
+export interface IoSpace {
+  readonly space: number
+  /** Address bits that reach at least one page of its window. */
+  readonly minAddressBits: number
+}
+
+/**
+ * A space in which this domain decides what device `sbdf` (virtual) reaches, with the device attached: the default space, made
+ * empty if it still is a mirror, else one of its own. Or −errno: no IOMMU, no such device, no right to a space.
+ */
+export function openSpace(hypercalls: Hypercalls, sbdf: number): IoSpace | number {
+  const query = { ...iommu_query.zero(), size: iommu_query.size, domid: DOMID.SELF }
+  const result = hypercalls.call('iommu_op', IOMMU_OP.query, iommu_query, query)
+  if (result < 0) return result
+  if (query.magic !== IOMMU_MAGIC || query.hardware_kind === HARDWARE_KIND.NONE) return -Errno.ENODEV
+  const device = { ...iommu_query_device.zero(), size: iommu_query_device.size, domid: DOMID.SELF, device: sbdf }
+  const known = hypercalls.call('iommu_op', IOMMU_OP.query_device, iommu_query_device, device)
+  if (known < 0) return known
+  if (query.default_kind === DEFAULT_KIND.EMPTY || emptyDefault(hypercalls) === 0) {
+    const attached = device.space === SPACE_DEFAULT && device.state === DEVICE_STATE.ATTACHED
+    const error = attached ? 0 : attach(hypercalls, sbdf, SPACE_DEFAULT)
+    // Page 0 is never mapped, so an address has at least 13 bits.
+    return error < 0 ? error : { space: SPACE_DEFAULT, minAddressBits: PAGE_SHIFT + 1 }
+  }
+  return ownSpace(hypercalls, sbdf)
+}
+
+function emptyDefault(hypercalls: Hypercalls): number {
+  const value = { size: iommu_set_default.size, flags: 0, domid: DOMID.SELF, kind: DEFAULT_KIND.EMPTY }
+  return hypercalls.call('iommu_op', IOMMU_OP.set_default, iommu_set_default, value)
+}
+
+function attach(hypercalls: Hypercalls, sbdf: number, space: number): number {
+  const value = { size: iommu_attach_device.size, flags: 0, domid: DOMID.SELF, space, device: sbdf, members: 0 }
+  return hypercalls.call('iommu_op', IOMMU_OP.attach_device, iommu_attach_device, value)
+}
+
+function ownSpace(hypercalls: Hypercalls, sbdf: number): IoSpace | number {
+  const zero = iommu_create_space.zero()
+  const devices = [sbdf, ...zero.devices.slice(1)]
+  const value = { ...zero, size: iommu_create_space.size, domid: DOMID.SELF, device_count: 1, devices }
+  const created = hypercalls.call('iommu_op', IOMMU_OP.create_space, iommu_create_space, value)
+  if (created < 0) return created
+  const error = attach(hypercalls, sbdf, value.space)
+  if (error < 0) return error
+  const firstPage = Math.max(1, Math.ceil(Number(value.window_start) / 2 ** PAGE_SHIFT))
+  return { space: value.space, minAddressBits: Math.ceil(Math.log2(firstPage + 1)) + PAGE_SHIFT }
+}
