@@ -26,10 +26,22 @@ export interface Dom0Options {
   readonly plan: readonly DomainPlan[]
   /** Called when a domain has been taken apart. */
   readonly onEnded?: (domain: EndedDomain) => void
+  /** Runs beside the supervisor once every domain has started: an administrator who does more than watch. */
+  readonly administrator?: (hands: Dom0Hands) => Promise<void>
+}
+
+/** What an administrator of the control domain works with. */
+export interface Dom0Hands {
+  readonly kernel: Kernel
+  readonly control: DomainControl
+  readonly store: LocalClient
+  readonly supervisor: Supervisor
+  /** The domains of the plan, by name. */
+  readonly built: ReadonlyMap<string, BuiltDomain>
 }
 
 /** The program. It ends when every domain of the plan is gone. */
-export function dom0({ plan, onEnded }: Dom0Options): (kernel: Kernel) => Promise<void> {
+export function dom0({ plan, onEnded, administrator }: Dom0Options): (kernel: Kernel) => Promise<void> {
   return async (kernel) => {
     const control = new DomainControl(kernel)
     const store = new LocalClient(startXenstore(kernel))
@@ -37,6 +49,8 @@ export function dom0({ plan, onEnded }: Dom0Options): (kernel: Kernel) => Promis
     const built = new Map<string, BuiltDomain>()
     try {
       for (const domain of plan) built.set(domain.name, create(kernel, control, store, supervisor, domain, built))
+      if (administrator !== undefined)
+        kernel.spawn('administrator', () => administrator({ kernel, control, store, supervisor, built }))
       for (const domain of plan) if (!domain.service) await supervisor.waitFor(built.get(domain.name)!.domid)
       for (const { domid } of [...built.values()].reverse()) await supervisor.shutDown(domid)
     } finally {

@@ -2,7 +2,15 @@
  * Reads a whole disk front to back with many requests under way, hands what arrived to a hash in order, and writes it to a second
  * disk if there is one. Streams: what is held is the requests under way, whatever the disk's size.
  */
-import { BlockOp, BlockRequest, BlockStatus, SECTOR_SIZE, type BlockDevice, type Kernel, type KernelBuffer } from '@iospace/linux'
+import {
+  BlockOp,
+  BlockRequest,
+  BlockStatus,
+  SECTOR_SIZE,
+  type BlockDevice,
+  type Kernel,
+  type KernelBuffer,
+} from '@iospace/linux'
 
 export interface Hasher {
   update(bytes: Uint8Array): void
@@ -31,6 +39,8 @@ export interface CopyResult {
 const PAGES = 11
 /** Requests under way: as many as a one-page blkif ring holds. */
 const DEPTH = 32
+/** Answers that are worth a turn: the disks have enough to do meanwhile, and what is asked next goes out together. */
+const BATCH = 8
 
 const SlotState = { free: 0, reading: 1, read: 2, writing: 3 } as const
 
@@ -56,6 +66,8 @@ class Copy {
   #issued = 0
   #consumed = 0
   #underWay = 0
+  /** Answers since the task looked last. */
+  #fresh = 0
   #bytes = 0
   #requests = 0
   #problem: string | null = null
@@ -76,12 +88,17 @@ class Copy {
     while (this.#consumed < this.#chunks && this.#problem === null) {
       const issued = this.#issue()
       const consumed = this.#consume()
-      if (!issued && !consumed) await this.#answers.wait()
+      if (!issued && !consumed) await this.#wait()
     }
     // Also after a problem: memory that a device may still write must stay ours.
-    while (this.#underWay > 0) await this.#answers.wait()
+    while (this.#underWay > 0) await this.#wait()
     for (const { buffer } of this.#slots) this.#kernel.memory.free(buffer)
     return { bytes: this.#bytes, requests: this.#requests, problem: this.#problem }
+  }
+
+  async #wait(): Promise<void> {
+    this.#fresh = 0
+    await this.#answers.wait()
   }
 
   #makeSlots(): void {
@@ -148,7 +165,7 @@ class Copy {
       this.#bytes += this.#length((sector * SECTOR_SIZE) / this.#chunk)
     }
     slot.state = slot.state === SlotState.reading ? SlotState.read : SlotState.free
-    this.#answers.wake()
+    if (++this.#fresh >= BATCH || this.#underWay === 0) this.#answers.wake()
   }
 
   /** Bytes of chunk `index` that mean something. */

@@ -48,19 +48,51 @@ describe('what a run promises', () => {
   })
 
   test.each<[string, Partial<Evidence>, string]>([
-    ['the hashes agree', { sha256: 'bb' }, 'what arrived in the guest is not what is in the file: its SHA-256 is bb, the file’s aa'],
+    [
+      'the hashes agree',
+      { sha256: 'bb' },
+      'what arrived in the guest is not what is in the file: its SHA-256 is bb, the file’s aa',
+    ],
     ['mappings made = ended', { mappings: { made: 3, ended: 2 } }, '3 mappings were made and 2 ended'],
     ['references return to zero', { references: 4 }, '4 references on frames are left'],
     ['translated = bytes', { translatedBytes: 999 }, 'the IOMMU translated 999 bytes of payload, not 1000'],
     ['no CPU copies with xen', { cpuCopiedBytes: 1 }, 'a CPU copied 1 bytes of payload, not 0'],
     ['bytes come in requests', { requests: 0 }, '1000 bytes came in 0 requests'],
-    ['attacks are blocked', { attacks: [attack({ blocked: false })] }, 'the attack on dom0 kernel page was not blocked'],
-    ['attacks change nothing', { attacks: [attack({ bytesChanged: 9 })] }, 'the attack on dom0 kernel page changed 9 bytes'],
-    ['faults arrive', { attacks: [attack({ faultSeen: false })] }, 'no fault of the attack on dom0 kernel page arrived in the guest’s fault ring'],
-    ['attacks are real', { attacks: [attack({ reachedHardware: false })] }, 'the attack on dom0 kernel page never reached the hardware'],
-    ['attacks are attempted', { attacks: [attack({ attempted: false })] }, 'the attack on dom0 kernel page never reached the hardware'],
-    ['controls succeed', { attacks: [attack({ control: false })] }, 'the device could not do what it may do, so the attack on dom0 kernel page proves nothing'],
-    ['targets are put back', { attacks: [attack({ restored: false })] }, 'the bytes of dom0 kernel page were not put back'],
+    [
+      'attacks are blocked',
+      { attacks: [attack({ blocked: false })] },
+      'the attack on dom0 kernel page was not blocked',
+    ],
+    [
+      'attacks change nothing',
+      { attacks: [attack({ bytesChanged: 9 })] },
+      'the attack on dom0 kernel page changed 9 bytes',
+    ],
+    [
+      'faults arrive',
+      { attacks: [attack({ faultSeen: false })] },
+      'no fault of the attack on dom0 kernel page arrived in the guest’s fault ring',
+    ],
+    [
+      'attacks are real',
+      { attacks: [attack({ reachedHardware: false })] },
+      'the attack on dom0 kernel page never reached the hardware',
+    ],
+    [
+      'attacks are attempted',
+      { attacks: [attack({ attempted: false })] },
+      'the attack on dom0 kernel page never reached the hardware',
+    ],
+    [
+      'controls succeed',
+      { attacks: [attack({ control: false })] },
+      'the device could not do what it may do, so the attack on dom0 kernel page proves nothing',
+    ],
+    [
+      'targets are put back',
+      { attacks: [attack({ restored: false })] },
+      'the bytes of dom0 kernel page were not put back',
+    ],
   ])('%s, or one sentence says so', (_, facts, sentence) => {
     expect(brokenPromises(evidence(facts), xen)).toEqual([sentence])
   })

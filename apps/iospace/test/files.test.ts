@@ -51,7 +51,7 @@ describe('a disk image', () => {
 
   test('a pipe is bad usage and does not wait for its other end', () => {
     const path = join(folder, 'pipe')
-    execFileSync('mkfifo', [path])
+    execFileSync('bash', ['-c', 'mkfifo "$0"', path])
     expect(() => ImageFile.open('--image', path)).toThrow(/is not a plain file$/)
   })
 
@@ -129,7 +129,9 @@ describe('an output file', () => {
       console.log(out.write(0, new Uint8Array(65536), 0, 65536), out.finish(), out.problem)`
     const run = `ulimit -f 4 && exec "$0" --conditions=@iospace/source --input-type=module -e "$1"`
     const answer = execFileSync('bash', ['-c', run, process.execPath, script], { encoding: 'utf8' })
-    expect(answer.trim()).toBe(`${StoreStatus.full} false ${path}.partial cannot be written: the file would be too large`)
+    expect(answer.trim()).toBe(
+      `${StoreStatus.full} false ${path}.partial cannot be written: the file would be too large`,
+    )
     expect(existsSync(path)).toBe(false)
     expect(existsSync(`${path}.partial`)).toBe(true)
   })

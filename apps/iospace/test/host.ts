@@ -1,7 +1,9 @@
 import type { Host } from '../src/cli/host.ts'
 
 /** A host that keeps what was written. */
-export function fakeHost(options: { readonly folder?: string; readonly terminal?: boolean; readonly columns?: number } = {}) {
+export function fakeHost(
+  options: { readonly folder?: string; readonly terminal?: boolean; readonly columns?: number } = {},
+) {
   const written = { out: '', err: '' }
   let time = 0
   const terminal = (key: 'out' | 'err') => ({
@@ -16,6 +18,7 @@ export function fakeHost(options: { readonly folder?: string; readonly terminal?
     err: terminal('err'),
     now: () => (time += 1000),
     version: '1.2.3',
+    command: 'iospace',
   }
   return { host, written }
 }

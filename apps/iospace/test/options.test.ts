@@ -52,14 +52,17 @@ describe('options of a verb', () => {
 
   test('whatever the words, the answer is values or a UsageError', () => {
     fc.assert(
-      fc.property(fc.array(fc.oneof(fc.string(), fc.constantFrom('--', '-', '--image', '--seed', '--json', '--image='))), (argv) => {
-        try {
-          const values = parse(...argv)
-          return typeof values.json === 'boolean'
-        } catch (error) {
-          return error instanceof UsageError && !error.message.includes('\n\n')
-        }
-      }),
+      fc.property(
+        fc.array(fc.oneof(fc.string(), fc.constantFrom('--', '-', '--image', '--seed', '--json', '--image='))),
+        (argv) => {
+          try {
+            const values = parse(...argv)
+            return typeof values.json === 'boolean'
+          } catch (error) {
+            return error instanceof UsageError && !error.message.includes('\n\n')
+          }
+        },
+      ),
     )
   })
 })

@@ -5,7 +5,15 @@ import { storageText } from '../src/storage/report-text.ts'
 import type { StorageReport } from '../src/storage/report.ts'
 import { fakeHost } from './host.ts'
 
-const row = { attempted: true, reachedHardware: true, blocked: true, bytesChanged: 0, control: true, faultSeen: true, restored: true }
+const row = {
+  attempted: true,
+  reachedHardware: true,
+  blocked: true,
+  bytesChanged: 0,
+  control: true,
+  faultSeen: true,
+  restored: true,
+}
 
 const report: StorageReport = {
   ok: true,
@@ -95,7 +103,12 @@ describe('numbers for people', () => {
       '44.0 KiB',
       '64.0 GiB',
     ])
-    expect([duration(12), duration(1500), duration(2.5e6), duration(3e9)]).toEqual(['12 ns', '1.5 µs', '2.5 ms', '3.00 s'])
+    expect([duration(12), duration(1500), duration(2.5e6), duration(3e9)]).toEqual([
+      '12 ns',
+      '1.5 µs',
+      '2.5 ms',
+      '3.00 s',
+    ])
     expect([rate(5e6, 10), rate(1, 0)]).toEqual(['500.0 MB/s', '–'])
   })
 })

@@ -15,13 +15,13 @@ const BOARD_BYTES = 1 << 20
 export class TestDevice extends PciFunction {
   readonly at: number
   readonly #machine: Machine
-  constructor(machine: Machine) {
+  constructor(machine: Machine, { express = true }: { readonly express?: boolean } = {}) {
     super({
       vendorId: 0x1234,
       deviceId: 0x5678,
       classCode: 0xff0000,
       msi: true,
-      express: { functionReset: true },
+      ...(express ? { express: { functionReset: true } } : {}),
       bars: [{ index: 0, bytes: 4096, wide: false, registers: { read32: (offset) => offset ^ 0x5a5a5a5a, write32: () => undefined } }],
     })
     this.#machine = machine
@@ -49,6 +49,8 @@ export interface RigOptions {
   readonly highFrames?: number
   readonly dom0Pages?: number
   readonly devices?: number
+  /** More devices, put onto the board behind the others. */
+  readonly before?: (machine: Machine) => TestDevice[]
   readonly wrap?: (driver: IommuDriver) => IommuDriver
 }
 
@@ -64,7 +66,7 @@ export interface Rig {
 }
 
 export function rig(options: RigOptions = {}): Rig {
-  const { iommu = true, seed = 1, lowFrames = 2048, highFrames = 2048, dom0Pages = 256, devices: count = 2, wrap } = options
+  const { iommu = true, seed = 1, lowFrames = 2048, highFrames = 2048, dom0Pages = 256, devices: count = 2, wrap, before } = options
   const machine = new Machine({
     memory: { lowFrames, highFrames, boardBytes: BOARD_BYTES },
     seed,
@@ -75,6 +77,7 @@ export function rig(options: RigOptions = {}): Rig {
     const bus = machine.pci.addBridge(0, (i + 1) << 3, 'root-port')
     devices.push(machine.pci.add(bus, 0, new TestDevice(machine)) as TestDevice)
   }
+  if (before !== undefined) devices.push(...before(machine))
   const model = iommuModels['vtd']!
   if (iommu) model.install(machine)
   const booted = new Map<number, DomainView>()

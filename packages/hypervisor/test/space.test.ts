@@ -1,33 +1,9 @@
 import { expect, test } from 'vitest'
-import {
-  DEFAULT_KIND,
-  Errno,
-  HYPERCALL,
-  IOMMU_OP,
-  MAP_ELEMENT_FLAGS,
-  iommu_map,
-  iommu_map_element,
-  iommu_unmap,
-  iommu_unmap_element,
-} from '@iospace/abi'
+import { DEFAULT_KIND, Errno, HYPERCALL, MAP_ELEMENT_FLAGS } from '@iospace/abi'
 import { DmaOutcome } from '@iospace/machine'
-import type { ValueOf } from '@iospace/wire'
-import { addGuest, deviceOf, give, iommuOp } from './builder.ts'
-import { rig, type Guest } from './rig.ts'
-
-type MapElement = ValueOf<typeof iommu_map_element.fields>
-
-export function mapList(guest: Guest, space: number, list: readonly Partial<MapElement>[], flags = 0) {
-  list.forEach((value, i) => guest.put(iommu_map_element, { ...iommu_map_element.zero(), ...value }, guest.list + i * 48))
-  const { rc, out } = iommuOp(guest, IOMMU_OP.map, iommu_map, { flags, space, list: { array: BigInt(guest.list), count: list.length, stride: 48 } })
-  return { rc, done: out.done, elements: list.map((_, i) => guest.get(iommu_map_element, guest.list + i * 48)) }
-}
-
-export function unmapList(guest: Guest, space: number, list: readonly { io_address: bigint; pages: bigint }[], flags = 0) {
-  list.forEach((value, i) => guest.put(iommu_unmap_element, { ...iommu_unmap_element.zero(), ...value }, guest.list + i * 24))
-  const { rc, out } = iommuOp(guest, IOMMU_OP.unmap, iommu_unmap, { flags, space, list: { array: BigInt(guest.list), count: list.length, stride: 24 } })
-  return { rc, done: out.done, ticket: out.ticket, elements: list.map((_, i) => guest.get(iommu_unmap_element, guest.list + i * 24)) }
-}
+import { addGuest, deviceOf, give } from './builder.ts'
+import { mapList, unmapList } from './lists.ts'
+import { rig } from './rig.ts'
 
 test('a mapped frame is reached at the address that ANY gave, and not after unmap (abi.md sub-ops 7 and 8)', () => {
   const r = rig()

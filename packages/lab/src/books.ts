@@ -6,7 +6,12 @@ export interface SystemBooks {
   /** Calls by name: `iommu_op.map_grant`. */
   readonly hypercalls: Readonly<Record<string, number>>
   /** Mappings in I/O spaces (a chain is one), and their 4 KiB pages. */
-  readonly mappings: { readonly made: number; readonly ended: number; readonly pagesMade: number; readonly pagesEnded: number }
+  readonly mappings: {
+    readonly made: number
+    readonly ended: number
+    readonly pagesMade: number
+    readonly pagesEnded: number
+  }
   /** Granted pages mapped for a CPU. */
   readonly grantMaps: { readonly made: number; readonly ended: number }
   /** References on domains' frames beyond their owners' own: 0 when everything was undone. */

@@ -48,7 +48,8 @@ export function buildSystem(description: SystemDescription, ports: SystemPorts):
   devices.forEach((device, index) => {
     // A root port each, so that the IOMMU tells every device apart.
     const bus = machine.pci.addBridge(0, (index + 1) << 3, 'root-port')
-    if (bus << 8 !== deviceSbdf(index)) throw new ConfigError('device', device.name, 'is not on the bus that was meant for it')
+    if (bus << 8 !== deviceSbdf(index))
+      throw new ConfigError('device', device.name, 'is not on the bus that was meant for it')
     functions.set(device.name, machine.pci.add(bus, 0, makeDevice(machine, device, ports.stores)))
   })
   const model = iommu === 'none' ? null : iommuModels[iommu]
@@ -60,14 +61,18 @@ export function buildSystem(description: SystemDescription, ports: SystemPorts):
     iommu:
       model === null
         ? null
-        : (port) => model.driver(machine, { allocatePage: () => port.allocatePage(), freePage: (mfn) => port.freePage(mfn) }),
+        : (port) =>
+            model.driver(machine, { allocatePage: () => port.allocatePage(), freePage: (mfn) => port.freePage(mfn) }),
     boot: (view) => startKernel(system, view, ports.programs),
     onCrash: (domid, error) => system.noteCrash(domid, error),
     nameOf: (domid, handle) => (domid === 0 ? 'dom0' : nameOf(handle)),
     console: (domid, text) => ports.onConsole?.(system.nameOf(domid), new TextDecoder().decode(text)),
   })
   system.start(hypervisor)
-  hypervisor.createDom0({ pages: dom0.memoryMiB * FRAMES_PER_MIB, commandLine: commandLineOf(dom0.program, dom0.commandLine) })
+  hypervisor.createDom0({
+    pages: dom0.memoryMiB * FRAMES_PER_MIB,
+    commandLine: commandLineOf(dom0.program, dom0.commandLine),
+  })
   return system
 }
 
@@ -100,4 +105,3 @@ function nameOf(handle: Uint8Array): string {
   const end = handle.indexOf(0)
   return String.fromCharCode(...handle.subarray(0, end < 0 ? handle.length : end))
 }
-

@@ -74,7 +74,8 @@ export function planOf(description: SystemDescription): DomainPlan[] {
       taken.add(device)
     }
     for (const { backend } of disks) {
-      if (backend === name || !known.has(backend)) throw new ConfigError('backend', backend, 'is not a domain described earlier')
+      if (backend === name || !known.has(backend))
+        throw new ConfigError('backend', backend, 'is not a domain described earlier')
     }
     return {
       name,

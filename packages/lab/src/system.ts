@@ -57,7 +57,8 @@ export class System {
     const { scheduler, clock } = this.machine
     let outcome: RunOutcome = await scheduler.run()
     while (outcome.kind === 'stuck' && this.#endOneOf(outcome)) outcome = await scheduler.run()
-    const waiting = outcome.kind === 'finished' ? [] : outcome.waiting.map(({ task, reason }) => `${task} waits for ${reason}`)
+    const waiting =
+      outcome.kind === 'finished' ? [] : outcome.waiting.map(({ task, reason }) => `${task} waits for ${reason}`)
     return { finished: outcome.kind === 'finished', crashes: [...this.#crashes], waiting, virtualNs: clock.now }
   }
 
@@ -74,7 +75,8 @@ export class System {
   /** The NVMe controller `name` of the description. */
   nvme(name: string): NvmeController {
     const device = this.#functions.get(name)
-    if (!(device instanceof NvmeController)) throw new ConfigError('nvme', name, 'is not an NVMe controller of this board')
+    if (!(device instanceof NvmeController))
+      throw new ConfigError('nvme', name, 'is not an NVMe controller of this board')
     return device
   }
 

@@ -18,7 +18,12 @@ describe('a system', () => {
       programs: {
         dom0: async (kernel) => {
           const frames = Array.from({ length: kernel.nrPages }, (_, pfn) => kernel.platform.memory.machineFrame(pfn))
-          seen.push(kernel.name, kernel.commandLine.text, String(frames.some((mfn) => mfn > 0 && mfn < 4096)), String(frames.some((mfn) => mfn >= 0x100000)))
+          seen.push(
+            kernel.name,
+            kernel.commandLine.text,
+            String(frames.some((mfn) => mfn > 0 && mfn < 4096)),
+            String(frames.some((mfn) => mfn >= 0x100000)),
+          )
           await kernel.sleep(1e6)
         },
       },
@@ -31,7 +36,9 @@ describe('a system', () => {
 
   systemTest('that names a program or file that was not handed in says so', async ({ run, expect }) => {
     const { outcome } = await run(small, {})
-    expect(outcome.crashes.map(({ error }) => String(error))).toEqual([expect.stringContaining('is not a program that was handed in')])
+    expect(outcome.crashes.map(({ error }) => String(error))).toEqual([
+      expect.stringContaining('is not a program that was handed in'),
+    ])
     const devices = [{ kind: 'nvme', name: 'disk', store: 'file' }] as const
     await expect(run({ ...small, devices }, {})).rejects.toThrow('is not among the files that were handed in')
   })

@@ -29,7 +29,13 @@ const changed = (change: (domains: SystemDescription['domains']) => SystemDescri
 describe('a description', () => {
   test('becomes the plan of the control domain: addresses, pages, command lines, whole limits', () => {
     const [a, b] = planOf(description)
-    expect(a).toMatchObject({ name: 'a', pages: 1024, commandLine: 'init=server iommu=xen', service: true, borrows: false })
+    expect(a).toMatchObject({
+      name: 'a',
+      pages: 1024,
+      commandLine: 'init=server iommu=xen',
+      service: true,
+      borrows: false,
+    })
     expect(a?.devices).toEqual([{ sbdf: sbdfOf(description, 'disk'), name: sbdfOf(description, 'disk') }])
     expect(b).toMatchObject({ pages: 512, commandLine: 'init=client', service: false })
     expect(b?.limits).toMatchObject({ unsafeInterrupts: true, unsafePassthrough: false, defaultSpace: 'MIRROR' })

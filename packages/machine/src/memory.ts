@@ -109,7 +109,8 @@ export class MachineMemory {
   move(to: number, from: number, length: number): void {
     if (length === 64 && ((to | from) & 7) === 0 && doublesAreExact) move64(this.doubles, to >>> 3, from >>> 3)
     else if (length > SHORT || ((to | from | length) & 3) !== 0) this.copy(to, from, length)
-    else if (((to | from | length) & 7) !== 0 || !doublesAreExact) moveWords(this.words, to >>> 2, from >>> 2, length >>> 2)
+    else if (((to | from | length) & 7) !== 0 || !doublesAreExact)
+      moveWords(this.words, to >>> 2, from >>> 2, length >>> 2)
     else moveDoubles(this.doubles, to >>> 3, from >>> 3, length >>> 3)
   }
 

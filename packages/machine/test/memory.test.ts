@@ -55,6 +55,49 @@ test('copy and fill do what a byte array does, overlapping ranges included', () 
   )
 })
 
+test('move leaves exactly the bytes that were there, whatever length and alignment, not-a-number patterns included', () => {
+  const bytes = fc.oneof(fc.nat(255), fc.constantFrom(0xff, 0xf0, 0x7f, 0xf4))
+  const length = fc.oneof(
+    fc.nat(300),
+    fc.nat(40).map((words) => words * 8),
+    fc.constant(64),
+  )
+  const place = fc.oneof(
+    fc.nat(500),
+    fc.nat(60).map((words) => words * 8),
+  )
+  const ram = memory()
+  fc.assert(
+    fc.property(place, place, length, fc.array(bytes, { minLength: 8, maxLength: 24 }), (from, to, size, noise) => {
+      for (let i = 0; i < 4096; i++) ram.bytes[i] = noise[i % noise.length]! ^ (i % 11 === 0 ? i : 0)
+      const expected = ram.bytes.slice(0, 4096)
+      expected.copyWithin(2048 + to, from, from + size)
+      ram.move(2048 + to, from, size)
+      expect(Buffer.compare(ram.bytes.subarray(0, 4096), expected)).toBe(0)
+    }),
+    runs(500),
+  )
+})
+
+test('offsets above 2 GiB are the same place as numbers and as 32-bit patterns', () => {
+  const ram = new MachineMemory({ lowFrames: 0x81000, highFrames: 0, boardBytes: 0 })
+  const at = 0x8000_0000
+  expect(ram.offset(0, at | 0)).toBe(at)
+  ram.bytes.fill(0xa5, at, at + 64)
+  for (const [to, length] of [
+    [at + 4096, 64],
+    [at + 8192, 60],
+    [at + 12288, 33],
+    [at + 16384, 4096],
+  ] as const) {
+    ram.move(to | 0, at | 0, length)
+    expect(ram.bytes[to]).toBe(0xa5)
+    expect(ram.bytes[to + Math.min(length, 64) - 1]).toBe(0xa5)
+  }
+  ram.fill((at + 100) | 0, 0x5a, 4)
+  expect(ram.view.getUint32(at + 100, true)).toBe(0x5a5a_5a5a)
+})
+
 test('words, doubles, view and bytes are one memory', () => {
   const ram = memory()
   ram.words[4] = 0x01020304

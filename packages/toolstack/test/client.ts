@@ -27,7 +27,7 @@ export function clientOf(store: Xenstore, domid: number) {
   const call = (name: RequestName, payload: string, transaction = 0): string => {
     const answer: Answer = store.request(connection, XS[name], transaction, payload.replaceAll('|', '\0'))
     if (typeof answer === 'string') return answer
-    answer.then?.()
+    answer.afterwards?.()
     return answer.payload.replaceAll('\0', '|')
   }
   /** The events since the last time. */

@@ -56,12 +56,19 @@ describe('nodes (xenstore.txt)', () => {
     expect(dom0.call('READ', `/local/domain/${GUEST}/device/x|`)).toBe('1')
   })
 
-  test.each([['/a/|'], ['//a|'], ['/a//b|'], ['|'], ['/ä|'], ['/a b|'], ['/a'], [`/${'x'.repeat(3072)}|`], ['@introduceDomain|']])(
-    'the path %j is EINVAL',
-    (payload) => {
-      expect(start().dom0.call('READ', payload)).toBe('EINVAL')
-    },
-  )
+  test.each([
+    ['/a/|'],
+    ['//a|'],
+    ['/a//b|'],
+    ['|'],
+    ['/ä|'],
+    ['/a b|'],
+    ['/a'],
+    [`/${'x'.repeat(3072)}|`],
+    ['@introduceDomain|'],
+  ])('the path %j is EINVAL', (payload) => {
+    expect(start().dom0.call('READ', payload)).toBe('EINVAL')
+  })
 
   test('a longest path is allowed, absolute and relative', () => {
     const { dom0 } = start()
@@ -206,7 +213,8 @@ describe('watches (xenstore.txt)', () => {
 })
 
 describe('transactions (xenstore.txt)', () => {
-  const begin = (client: ReturnType<typeof clientOf>): number => Number(client.call('TRANSACTION_START', '|').replace('|', ''))
+  const begin = (client: ReturnType<typeof clientOf>): number =>
+    Number(client.call('TRANSACTION_START', '|').replace('|', ''))
 
   test('are seen by nobody else until they end, and then at once', () => {
     const { dom0 } = start()

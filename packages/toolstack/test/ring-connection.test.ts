@@ -67,7 +67,7 @@ function start(pendingEvents = 1024) {
     const all: number[] = []
     for (let taken = take(most); taken.length > 0; taken = take(most)) all.push(...taken)
     const messages: string[] = []
-    for (let at = 0; at < all.length; ) {
+    for (let at = 0; at < all.length;) {
       const header = xsd_sockmsg.decode(Uint8Array.from(all.slice(at, at + xsd_sockmsg.size)))
       const body = Uint8Array.from(all.slice(at + xsd_sockmsg.size, at + xsd_sockmsg.size + header.len))
       messages.push(`${header.type} ${header.req_id} ${textOf(body).replaceAll('\0', '|')}`)
@@ -96,19 +96,23 @@ describe('the xenstore ring (xenstore-ring.txt, xs_wire.h)', () => {
 
   test('messages may come in any pieces, several at once, and wrap around the ring', () => {
     fc.assert(
-      fc.property(fc.array(fc.nat({ max: 700 }), { minLength: 1, maxLength: 30 }), fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1 }), (lengths, cuts) => {
-        const { send, message, receive } = start()
-        const stream: number[] = []
-        lengths.forEach((length, i) => stream.push(...message(XS.WRITE, i, `x|${'v'.repeat(length)}`)))
-        const answers: string[] = []
-        for (let at = 0, i = 0; at < stream.length; i++) {
-          const piece = cuts[i % cuts.length]!
-          send(Uint8Array.from(stream.slice(at, at + piece)))
-          answers.push(...receive(piece))
-          at += piece
-        }
-        expect(answers).toEqual(lengths.map((_, i) => `${XS.WRITE} ${i} OK|`))
-      }),
+      fc.property(
+        fc.array(fc.nat({ max: 700 }), { minLength: 1, maxLength: 30 }),
+        fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1 }),
+        (lengths, cuts) => {
+          const { send, message, receive } = start()
+          const stream: number[] = []
+          lengths.forEach((length, i) => stream.push(...message(XS.WRITE, i, `x|${'v'.repeat(length)}`)))
+          const answers: string[] = []
+          for (let at = 0, i = 0; at < stream.length; i++) {
+            const piece = cuts[i % cuts.length]!
+            send(Uint8Array.from(stream.slice(at, at + piece)))
+            answers.push(...receive(piece))
+            at += piece
+          }
+          expect(answers).toEqual(lengths.map((_, i) => `${XS.WRITE} ${i} OK|`))
+        },
+      ),
     )
   })
 

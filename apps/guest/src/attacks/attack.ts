@@ -65,7 +65,8 @@ export async function attackMemory(
   const restored = differences(before, oracle.snapshot(address, LENGTH)) === 0
   await kernel.sleep(FAULT_TIME)
   const page = address - (address % 4096)
-  const faults = ring?.faults.slice(firstFault).filter((fault) => fault.ioAddress - (fault.ioAddress % 4096) === page) ?? []
+  const faults =
+    ring?.faults.slice(firstFault).filter((fault) => fault.ioAddress - (fault.ioAddress % 4096) === page) ?? []
   return {
     name,
     attempted: true,

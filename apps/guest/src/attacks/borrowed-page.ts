@@ -59,7 +59,7 @@ export class BorrowedPage {
       changed.wakeAll()
     })
     await xenstore.write(ANSWER, 'returned')
-    for (let ended = false; !ended; ) {
+    for (let ended = false; !ended;) {
       // Before the read: a change while its answer is under way must not be lost.
       dirty = false
       ended = (await xenstore.read(STATE)) === 'ended'

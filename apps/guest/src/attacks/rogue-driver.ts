@@ -2,7 +2,16 @@
 import type { PciDevice, PciDriver, Registers } from '@iospace/linux'
 
 /** Registers in BAR 0, by byte offset; the window on the device's buffer begins at 0x1000. */
-const Register = { addressLow: 0x04, addressHigh: 0x08, length: 0x0c, message: 0x10, control: 0x14, command: 0x18, status: 0x1c, buffer: 0x1000 } as const
+const Register = {
+  addressLow: 0x04,
+  addressHigh: 0x08,
+  length: 0x0c,
+  message: 0x10,
+  control: 0x14,
+  command: 0x18,
+  status: 0x1c,
+  buffer: 0x1000,
+} as const
 const Command = { read: 1, write: 2, message: 3 } as const
 const BUSY = 1
 const REFUSED = 4

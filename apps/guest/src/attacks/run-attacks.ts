@@ -3,7 +3,7 @@ import type { Kernel } from '@iospace/linux'
 import { attackMemory, ownMemoryWorks, roundTrip, skipped, type AttackRow, type Oracle } from './attack.ts'
 import { BorrowedPage } from './borrowed-page.ts'
 import { FaultRing } from './fault-ring.ts'
-import { Rogue, rogueDriver } from './rogue-driver.ts'
+import { rogueDriver, type Rogue } from './rogue-driver.ts'
 
 /** Where it hurts, by machine address; null where a machine has no such thing. */
 export interface Targets {
@@ -53,7 +53,12 @@ export async function runAttacks(kernel: Kernel, { targets, oracle }: AttackPort
 }
 
 /** Writes the interrupt message of another domain's device. The legal access: the device's own interrupt arrives. */
-async function forgeInterrupt(kernel: Kernel, rogue: Rogue, oracle: Oracle, { address, vector }: Targets['interrupt']): Promise<AttackRow> {
+async function forgeInterrupt(
+  kernel: Kernel,
+  rogue: Rogue,
+  oracle: Oracle,
+  { address, vector }: Targets['interrupt'],
+): Promise<AttackRow> {
   const listening = rogue.listen() === 0
   rogue.interrupting = listening
   ownMemoryWorks(kernel, rogue)

@@ -18,6 +18,8 @@ export interface Host {
   /** Milliseconds of an arbitrary clock. */
   now(): number
   readonly version: string
+  /** What the user types to run this command: a report ends with how to run it again. */
+  readonly command: string
 }
 
 function terminal(stream: NodeJS.WriteStream): Terminal {
@@ -29,8 +31,9 @@ function terminal(stream: NodeJS.WriteStream): Terminal {
     write: (text) => void stream.write(text),
     isTerminal,
     colours: isTerminal && !unwanted,
+    // A terminal that does not know its size says 0.
     get columns() {
-      return stream.columns ?? 80
+      return stream.columns || 80
     },
   }
 }
@@ -46,5 +49,12 @@ export function processHost(): Host {
     err: terminal(process.stderr),
     now: () => performance.now(),
     version,
+    command: commandOf(process.env['npm_lifecycle_event'], process.env['npm_config_user_agent']),
   }
+}
+
+/** Under a script of the repository the command is not on the path: then it is the script that can be run again. */
+function commandOf(script: string | undefined, agent = ''): string {
+  const pnpm = /^pnpm\/(\S+)/.exec(agent)?.[1]
+  return script === undefined || pnpm === undefined ? 'iospace' : `npx --yes pnpm@${pnpm} iospace`
 }

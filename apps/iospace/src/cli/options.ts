@@ -41,7 +41,8 @@ export function parseOptions<S extends OptionSpecs>(verb: string, specs: S, argv
     } else {
       // `--image --json` is a forgotten value more often than a file of that name; `--image=--json` still names it.
       const missing = token.value === undefined || (!token.inlineValue && token.value.startsWith('--'))
-      if (missing || token.value === '') throw new UsageError(`${token.rawName} needs a value: ${token.rawName} ${spec.value}`)
+      if (missing || token.value === '')
+        throw new UsageError(`${token.rawName} needs a value: ${token.rawName} ${spec.value}`)
       values[token.name] = token.value
     }
   }

@@ -13,9 +13,10 @@ function hash(path: string, bytes: number): FileHash {
     try {
       const hasher = createHash('sha256')
       const piece = new Uint8Array(PIECE)
-      for (let done = 0; done < bytes; ) {
+      for (let done = 0; done < bytes;) {
         const got = readSync(fd, piece, 0, Math.min(PIECE, bytes - done), done)
-        if (got === 0) return { problem: `${path} became shorter while it was read: ${done} of ${bytes} bytes are left` }
+        if (got === 0)
+          return { problem: `${path} became shorter while it was read: ${done} of ${bytes} bytes are left` }
         hasher.update(piece.subarray(0, got))
         done += got
       }

@@ -67,7 +67,7 @@ export class ImageFile implements BlockStore, Disposable {
    */
   read(offset: number, target: Uint8Array, at: number, length: number): number {
     try {
-      for (let done = 0; done < length; ) {
+      for (let done = 0; done < length;) {
         const got = readSync(this.#fd, target, at + done, length - done, offset + done)
         if (got === 0) {
           const now = fstatSync(this.#fd).size
@@ -103,10 +103,10 @@ function writeRandom(path: string, seed: number, bytes: number): void {
   const piece = Buffer.from(words.buffer)
   const fd = openSync(path, 'wx')
   try {
-    for (let done = 0; done < bytes; ) {
+    for (let done = 0; done < bytes;) {
       for (let i = 0; i < words.length; i++) words[i] = random.next()
       const length = Math.min(piece.length, bytes - done)
-      for (let at = 0; at < length; ) at += writeSync(fd, piece, at, length - at)
+      for (let at = 0; at < length;) at += writeSync(fd, piece, at, length - at)
       done += length
     }
   } finally {

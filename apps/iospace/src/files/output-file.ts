@@ -74,7 +74,7 @@ export class OutputFile implements BlockStore, Disposable {
 
   write(offset: number, source: Uint8Array, at: number, length: number): number {
     try {
-      for (let done = 0; done < length; ) done += writeSync(this.#fd, source, at + done, length - done, offset + done)
+      for (let done = 0; done < length;) done += writeSync(this.#fd, source, at + done, length - done, offset + done)
       return StoreStatus.ok
     } catch (error) {
       return this.#failed('written', error)

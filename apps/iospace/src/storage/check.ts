@@ -20,7 +20,9 @@ export function brokenPromises(evidence: Evidence, promised: Promised): string[]
 
 function hashes({ sha256, expectedSha256 }: Evidence): string[] {
   if (sha256 === expectedSha256) return []
-  return [`what arrived in the guest is not what is in the file: its SHA-256 is ${sha256}, the file’s ${expectedSha256}`]
+  return [
+    `what arrived in the guest is not what is in the file: its SHA-256 is ${sha256}, the file’s ${expectedSha256}`,
+  ]
 }
 
 function books(evidence: Evidence, { dma, iommu }: Promised): string[] {

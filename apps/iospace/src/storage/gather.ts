@@ -46,8 +46,8 @@ export function reportOf(gathered: Gathered): StorageReport {
     faults: books.faults,
     references: books.references,
     attacks: guest?.attacks ?? [],
-    virtualNs: outcome.virtualNs,
-    hostMs,
+    virtualNs: Math.round(outcome.virtualNs),
+    hostMs: Math.round(hostMs * 1000) / 1000,
   }
   const problems = [...troubles(gathered)]
   // What a run owes is owed by one that went to its end.
@@ -66,7 +66,8 @@ function* troubles({ result, hash, image, out, traceProblem }: Gathered): Genera
   if ('problem' in hash && !files.includes(hash.problem)) yield hash.problem
   for (const crash of outcome.crashes) yield crashSentence(crash)
   if (!outcome.finished) yield `the run could not go on: ${outcome.waiting.join('; ')}`
-  if (guest?.problem != null && files.length === 0) yield guest.problem
+  const problem = guest?.problem ?? null
+  if (problem !== null && files.length === 0) yield problem
   if (guest === null && outcome.finished && outcome.crashes.length === 0) yield 'the guest ended without a result'
   if (traceProblem !== null) yield traceProblem
 }

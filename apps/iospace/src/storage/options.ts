@@ -43,15 +43,16 @@ export function storageOptions(host: Host, argv: readonly string[]): StorageOpti
   const path = (value: string | undefined): string | null => (value === undefined ? null : resolve(host.folder, value))
   const dma = oneOf('--dma', DMA_CHOICES, values.dma ?? 'auto')
   const iommu = oneOf('--iommu', IOMMU_CHOICES, values.iommu ?? 'vtd')
-  if (dma === 'xen' && iommu === 'none') throw new UsageError('--dma xen needs an IOMMU: it cannot go with --iommu none')
+  if (dma === 'xen' && iommu === 'none')
+    throw new UsageError('--dma xen needs an IOMMU: it cannot go with --iommu none')
   const { json, quiet } = values
   const seed = values.seed === undefined ? 1 : seedOf('--seed', values.seed)
   return { image: path(values.image), out: path(values.out), trace: path(values.trace), dma, iommu, seed, json, quiet }
 }
 
-/** The command line that does the same again. */
-export function replayOf({ image, out, trace, dma, iommu, seed }: StorageOptions): string {
-  const words = ['iospace', 'run', 'storage']
+/** The command line that does the same again. `command` is how the user calls us. */
+export function replayOf(command: string, { image, out, trace, dma, iommu, seed }: StorageOptions): string {
+  const words = [command, STORAGE]
   if (image !== null) words.push('--image', quoted(image))
   if (out !== null) words.push('--out', quoted(out))
   if (trace !== null) words.push('--trace', quoted(trace))
@@ -60,4 +61,5 @@ export function replayOf({ image, out, trace, dma, iommu, seed }: StorageOptions
 }
 
 /** A word for a shell. */
-const quoted = (text: string): string => (/^[\w./:=@%+,-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`)
+const quoted = (text: string): string =>
+  /^[\w./:=@%+,-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`

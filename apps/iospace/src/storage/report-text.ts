@@ -18,10 +18,7 @@ export function storageText(report: StorageReport, { image, out, replay }: Headi
   const calls = Object.entries(report.hypercalls).sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
   const lines = [
     bold(`iospace run storage: --dma ${report.dma} --iommu ${report.iommu}`),
-    ...table([
-      ['image', image],
-      ...(out === null ? [] : [['out', out]]),
-    ]),
+    ...table([['image', image], ...(out === null ? [] : [['out', out]])]),
     '',
     bold('What arrived'),
     ...table([
@@ -54,7 +51,9 @@ export function storageText(report: StorageReport, { image, out, replay }: Headi
       ['host', `${duration(report.hostMs * 1e6)}, ${rate(report.bytes, report.hostMs)}`],
     ]),
     '',
-    ...(report.ok ? [good('PASSED: the hashes agree, the books balance, the attacks went as promised.')] : [bad('FAILED:')]),
+    ...(report.ok
+      ? [good('PASSED: the hashes agree, the books balance, the attacks went as promised.')]
+      : [bad('FAILED:')]),
     ...report.problems.map((problem) => bad(`  ${problem}`)),
     faint(`seed ${report.seed}; again: ${replay}`),
     '',

@@ -45,7 +45,8 @@ export async function runStorage(run: StorageRun): Promise<StorageRunResult> {
       source: 'xvda',
       ...(run.out === null ? {} : { target: 'xvdb' }),
       createHash: run.hash === false ? null : sha256,
-      attacks: run.attack === false ? null : { targets: () => system!.oracle.targets(), oracle: oracleOf(() => system!) },
+      attacks:
+        run.attack === false ? null : { targets: () => system!.oracle.targets(), oracle: oracleOf(() => system!) },
       ...(run.onProgress === undefined ? {} : { onProgress: run.onProgress }),
       onResult: (result) => (guestResult = result),
     }),

@@ -36,15 +36,15 @@ export function storageSystem({ dma, iommu, seed, bytes, writes, hangLimit }: St
   const limits = { unsafeInterrupts: true, unsafePassthrough: iommu === 'none' }
   return {
     seed,
-    memory: { lowMiB: 96, highMiB: 96 },
+    memory: { lowMiB: 48, highMiB: 48 },
     iommu,
     devices,
-    dom0: { program: Name.dom0, memoryMiB: 16 },
+    dom0: { program: Name.dom0, memoryMiB: 8 },
     domains: [
       {
         name: Name.driverDomain,
         program: Name.driverDomain,
-        memoryMiB: 32,
+        memoryMiB: 16,
         commandLine: KERNEL_WORDS[dma],
         devices: devices.flatMap(({ kind, name }) => (kind === 'nvme' ? [name] : [])),
         limits,
@@ -53,7 +53,7 @@ export function storageSystem({ dma, iommu, seed, bytes, writes, hangLimit }: St
       {
         name: Name.guest,
         program: Name.guest,
-        memoryMiB: 32,
+        memoryMiB: 16,
         // Bus addresses of its device are machine addresses, so an attack is on what it says.
         commandLine: 'iommu=off',
         devices: ['rogue'],

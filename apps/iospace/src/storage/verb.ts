@@ -7,6 +7,7 @@ import { ImageFile } from '../files/image-file.ts'
 import { OutputFile } from '../files/output-file.ts'
 import { reasonOf } from '../files/reason.ts'
 import { sameFile } from '../files/same-file.ts'
+import { bytes } from '../report/units.ts'
 import { Progress } from '../report/progress.ts'
 import { ChromeTrace } from '../trace/chrome-trace.ts'
 import { TraceFile } from '../trace/trace-file.ts'
@@ -66,16 +67,16 @@ async function measured(
   const hash: FileHash = await expected
   const report = reportOf({ options, result, hash, image, out, traceProblem: traceProblem(file), hostMs })
   if (options.json) host.out.write(`${JSON.stringify(report)}\n`)
-  else host.out.write(storageText(report, headingOf(options, image), host.out.colours))
+  else host.out.write(storageText(report, headingOf(host, options, image), host.out.colours))
   if (options.json && !report.ok) for (const problem of report.problems) host.err.write(`iospace: ${problem}\n`)
   return report.ok ? 0 : 1
 }
 
-function headingOf(options: StorageOptions, image: ImageFile) {
+function headingOf(host: Host, options: StorageOptions, image: ImageFile) {
   return {
-    image: options.image === null ? `${image.bytes} bytes made from the seed` : image.path,
+    image: options.image === null ? `${bytes(image.bytes)} made from the seed` : image.path,
     out: options.out,
-    replay: replayOf(options),
+    replay: replayOf(host.command, options),
   }
 }
 

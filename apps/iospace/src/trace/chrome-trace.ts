@@ -30,7 +30,15 @@ export interface TraceCounts {
 }
 
 export class ChromeTrace implements TraceSink {
-  readonly counts: TraceCounts = { hypercalls: 0, maps: 0, unmaps: 0, mappedPages: 0, unmappedPages: 0, dmas: 0, faults: 0 }
+  readonly counts: TraceCounts = {
+    hypercalls: 0,
+    maps: 0,
+    unmaps: 0,
+    mappedPages: 0,
+    unmappedPages: 0,
+    dmas: 0,
+    faults: 0,
+  }
   readonly #sink: TextSink
   readonly #named = new Set<number>()
   readonly #owner = new Map<number, { readonly domid: number; readonly space: number }>()
@@ -65,7 +73,12 @@ export class ChromeTrace implements TraceSink {
     this.counts.hypercalls++
     this.#process(domid, `domain ${domid}`)
     const duration = Math.max(end - start, 1) / 1000
-    this.#event(`"ph":"X","name":"${name}","dur":${us(duration)},"args":{"result":${result}}`, start, domid, Track.hypercalls)
+    this.#event(
+      `"ph":"X","name":"${name}","dur":${us(duration)},"args":{"result":${result}}`,
+      start,
+      domid,
+      Track.hypercalls,
+    )
   }
 
   map(time: number, domid: number, space: number, ioAddress: number, pages: number): void {
@@ -79,7 +92,8 @@ export class ChromeTrace implements TraceSink {
     this.counts.unmaps++
     this.counts.unmappedPages += pages
     this.#slice('unmap', time, domid, Track.mappings, `"space":${space},"address":"${hex(ioAddress)}","pages":${pages}`)
-    for (const flow of this.#flows.unmap(domid, space, ioAddress, pages)) this.#flow('f', flow, time, domid, Track.mappings)
+    for (const flow of this.#flows.unmap(domid, space, ioAddress, pages))
+      this.#flow('f', flow, time, domid, Track.mappings)
   }
 
   dma(time: number, sbdf: number, write: boolean, ioAddress: number, bytes: number, outcome: number): void {
@@ -140,6 +154,5 @@ const outcomes: Readonly<Record<number, string>> = {
 /** Microseconds with the nanosecond as the last digit, without the noise of binary fractions. */
 const us = (value: number): string => String(Math.round(value * 1000) / 1000)
 const hex = (value: number): string => `0x${value.toString(16)}`
-const device = (sbdf: number): string =>
-  `${hex2((sbdf >> 8) & 0xff)}:${hex2((sbdf >> 3) & 0x1f)}.${sbdf & 7}`
+const device = (sbdf: number): string => `${hex2((sbdf >> 8) & 0xff)}:${hex2((sbdf >> 3) & 0x1f)}.${sbdf & 7}`
 const hex2 = (value: number): string => value.toString(16).padStart(2, '0')

@@ -41,7 +41,7 @@ export class TraceFile implements TextSink, Disposable {
     this.#pieces = []
     this.#length = 0
     try {
-      for (let at = 0; at < bytes.length && this.problem === null; ) at += writeSync(this.#fd, bytes, at)
+      for (let at = 0; at < bytes.length && this.problem === null;) at += writeSync(this.#fd, bytes, at)
     } catch (error) {
       this.problem = (error as Error).message
     }

@@ -30,7 +30,8 @@ function report(): void {
   session.connectToMainThread()
   session.on('Debugger.scriptParsed', ({ params }) => files.set(params.scriptId, params.url))
   session.on('Debugger.paused', ({ params }) => {
-    for (const frame of params.callFrames.slice(0, FRAMES)) say(`  at ${placeOf(frame, files.get(frame.location.scriptId))}`)
+    for (const frame of params.callFrames.slice(0, FRAMES))
+      say(`  at ${placeOf(frame, files.get(frame.location.scriptId))}`)
     // Through the main thread, so that what must happen before an exit happens.
     const exit = { callFrameId: params.callFrames[0]!.callFrameId, expression: 'process.exit(1)' }
     session.post('Debugger.evaluateOnCallFrame', exit)

@@ -20,7 +20,7 @@ export function queryDevice(call: Call, domain: Domain): number {
   value.members = members.length
   value.own_members = members.filter((mate) => mate.owner === domain.domid).length
   value.granularity = GRANULARITIES[capabilities.granularity]
-  value.reasons = reasons(device, members.length)
+  value.reasons = reasons(members)
   value.space = device.space < 0 ? SPACE_NONE : device.space
   value.state = stateOf(device)
   value.hardware_kind = hardwareKind(capabilities)
@@ -53,8 +53,8 @@ export function stateOf(device: Device): number {
   return device.space < 0 ? DEVICE_STATE.BLOCKED : DEVICE_STATE.ATTACHED
 }
 
-function reasons(device: Device, members: number): number {
-  // Behind a bridge to conventional PCI all requests carry the bridge's id, even where there is one function only.
-  const alias = device.requester !== device.sbdf ? GROUP_REASON.BRIDGE_ALIAS : 0
-  return members > 1 && alias === 0 ? GROUP_REASON.SHARED_UNIT : alias
+function reasons(members: readonly Device[]): number {
+  // Behind a bridge to conventional PCI requests carry the bridge's id, even where there is one function only.
+  if (members.some((mate) => mate.requester !== mate.sbdf)) return GROUP_REASON.BRIDGE_ALIAS
+  return members.length > 1 ? GROUP_REASON.SHARED_UNIT : 0
 }

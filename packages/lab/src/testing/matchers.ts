@@ -1,8 +1,7 @@
 /** Matchers for what a test of a system asks again and again. */
 import { Errno, errnoName, type ErrnoName } from '@iospace/abi'
 import { expect } from 'vitest'
-import type { SystemOutcome } from '../system.ts'
-import { System } from '../system.ts'
+import type { System, SystemOutcome } from '../system.ts'
 
 /** What {@link addMatchers} adds to an assertion. */
 export interface SystemMatchers<R> {
@@ -33,17 +32,25 @@ export function addMatchers(): void {
       const { mappings, references, grantMaps, domains } = received.books()
       const wrong = [
         mappings.made === mappings.ended ? null : `${mappings.made} mappings made, ${mappings.ended} ended`,
-        mappings.pagesMade === mappings.pagesEnded ? null : `${mappings.pagesMade} pages mapped, ${mappings.pagesEnded} unmapped`,
+        mappings.pagesMade === mappings.pagesEnded
+          ? null
+          : `${mappings.pagesMade} pages mapped, ${mappings.pagesEnded} unmapped`,
         grantMaps.made === grantMaps.ended ? null : `${grantMaps.made} grants mapped, ${grantMaps.ended} unmapped`,
         references === 0 ? null : `${references} references left`,
         domains.length === 1 ? null : `left alive: ${domains.map(({ name, life }) => `${name} (${life})`).join(', ')}`,
       ].filter((line) => line !== null)
-      return { pass: wrong.length === 0, message: () => `expected the books ${negated(this.isNot)}to balance: ${wrong.join('; ') || 'they do'}` }
+      return {
+        pass: wrong.length === 0,
+        message: () => `expected the books ${negated(this.isNot)}to balance: ${wrong.join('; ') || 'they do'}`,
+      }
     },
     toHaveFinished(received: SystemOutcome) {
       const { finished, crashes, waiting } = received
       const lines = [...crashes.map(({ domain, error }) => `${domain} crashed: ${String(error)}`), ...waiting]
-      return { pass: finished && crashes.length === 0, message: () => `expected the run ${negated(this.isNot)}to finish: ${lines.join('; ') || 'it did'}` }
+      return {
+        pass: finished && crashes.length === 0,
+        message: () => `expected the run ${negated(this.isNot)}to finish: ${lines.join('; ') || 'it did'}`,
+      }
     },
   })
 }

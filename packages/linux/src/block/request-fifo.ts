@@ -1,26 +1,21 @@
-/** Requests that wait, in order: a ring of references, so that waiting makes no garbage. */
+/** Requests that wait, in order: a ring of references that grows when it must, so that waiting makes no garbage. */
 import { StateError } from '@iospace/wire'
 import type { BlockRequest } from './block-device.ts'
 
+const FIRST_SIZE = 64
+
 export class RequestFifo {
-  readonly #slots: (BlockRequest | null)[]
+  #slots: (BlockRequest | null)[] = Array.from({ length: FIRST_SIZE }, () => null)
   #head = 0
   #count = 0
-
-  /** At most `capacity` requests. */
-  constructor(capacity: number) {
-    this.#slots = Array.from({ length: capacity }, () => null)
-  }
 
   get empty(): boolean {
     return this.#count === 0
   }
 
-  /** StateError when it is full: its user queued without bound. */
   push(request: BlockRequest): void {
-    if (this.#count === this.#slots.length)
-      throw new StateError('request queue', `holds ${this.#count} requests already`)
-    this.#slots[(this.#head + this.#count) % this.#slots.length] = request
+    if (this.#count === this.#slots.length) this.#grow()
+    this.#slots[(this.#head + this.#count) & (this.#slots.length - 1)] = request
     this.#count++
   }
 
@@ -34,8 +29,14 @@ export class RequestFifo {
   shift(): BlockRequest {
     const request = this.peek()
     this.#slots[this.#head] = null
-    this.#head = (this.#head + 1) % this.#slots.length
+    this.#head = (this.#head + 1) & (this.#slots.length - 1)
     this.#count--
     return request
+  }
+
+  #grow(): void {
+    const { length } = this.#slots
+    this.#slots = Array.from({ length: 2 * length }, (_, i) => (i < length ? this.#slots[(this.#head + i) & (length - 1)]! : null))
+    this.#head = 0
   }
 }

@@ -101,7 +101,8 @@ export class DmaIommu implements DmaBackend {
     if (list.granter !== OWN_PAGES) return -Errno.EINVAL
     const access = accessOf(direction)
     for (let from = 0; from < list.count;) {
-      const end = this.#mapSome(list, from, access)
+      const whole = this.#domain.mapPages(list, this.#platform, from, access, this.#parameters.maskBits)
+      const end = whole === from ? this.#mapSome(list, from, access) : whole
       if (end < 0) {
         this.#unmapEntries(list, from)
         return end
@@ -172,16 +173,9 @@ export class DmaIommu implements DmaBackend {
   }
 
   #unmapEntries(list: ScatterList, count: number): void {
-    const { dmaHigh, dmaLow, dmaLengths } = list
-    const domain = this.#domain
-    for (let from = 0; from < count;) {
-      domain.unmapBegin()
-      const end = Math.min(count, from + domain.capacity)
-      for (; from < end; from++) {
-        const low = dmaLow[from]!
-        domain.unmapRange(dmaHigh[from]!, low & ~PAGE_MASK, pagesOf(low & PAGE_MASK, dmaLengths[from]!))
-      }
-      this.#finish(domain.unmapCommit())
+    const { capacity } = this.#domain
+    for (let from = 0; from < count; from += capacity) {
+      this.#finish(this.#domain.unmapSegments(list, from, Math.min(count, from + capacity)))
     }
   }
 

@@ -5,6 +5,9 @@
  * The domain picks I/O addresses: the hypervisor does (`xen`: iommu_op `ANY`), or an allocator over tables of this kernel's own
  * (`TableDomain`). They are (`high`, `low`) 32-bit halves; gfns are machine frames of this kernel's memory.
  */
+import type { PlatformMemory } from '../platform.ts'
+import type { ScatterList } from './scatterlist.ts'
+
 export interface IommuDomain {
   readonly name: string
   /** Pages by grant reference can be mapped. */
@@ -29,6 +32,15 @@ export interface IommuDomain {
   unmapRange(high: number, low: number, pages: number): void
   /** Ends the batch's mappings; when it returns 0 the device reaches none of them. −errno: the frames must not be reused. */
   unmapCommit(): number
+
+  /**
+   * {@link mapRun} and its commit for many mappings of one page each, in one loop: entries of `list` from `from` on, up to the first
+   * that runs on into a second page, at most a batch. Fills their segments. The first entry not mapped (`from` when the domain
+   * leaves it to runs), or −errno with nothing of the batch mapped.
+   */
+  mapPages(list: ScatterList, memory: PlatformMemory, from: number, access: number, addressBits: number): number
+  /** Ends the mappings of segments `from`…`end`−1, at most a batch, each a whole mapping. As {@link unmapCommit}. */
+  unmapSegments(list: ScatterList, from: number, end: number): number
 
   /** A batch of pages that `granter` granted, each mapped for itself; as with runs, {@link ioHigh} and {@link ioLow} tell where. */
   grantBegin(granter: number, access: number, addressBits: number): void

@@ -5,7 +5,9 @@
 import { Errno, PAGE_SHIFT } from '@iospace/abi'
 import { UnsupportedError } from '@iospace/wire'
 import type { IommuDomain } from './iommu-domain.ts'
+import type { PlatformMemory } from '../platform.ts'
 import { IovaAllocator } from './iova-allocator.ts'
+import type { ScatterList } from './scatterlist.ts'
 
 /** The tables of one device. Pages are I/O page numbers; results are 0 or −errno. */
 export interface IommuTable {
@@ -19,6 +21,7 @@ export interface IommuTable {
 }
 
 const CAPACITY = 512
+const PAGE_MASK = 0xfff
 
 export class TableDomain implements IommuDomain {
   readonly name: string
@@ -109,6 +112,19 @@ export class TableDomain implements IommuDomain {
     // An address is free only when no cache knows it any more.
     if (result === 0) for (let i = 0; i < this.#count; i++) this.#iovas.free(this.#io[i]!, this.#pages[i]!)
     return result
+  }
+
+  mapPages(_list: ScatterList, _memory: PlatformMemory, from: number): number {
+    return from
+  }
+
+  unmapSegments(list: ScatterList, from: number, end: number): number {
+    this.unmapBegin()
+    for (let i = from; i < end; i++) {
+      const low = list.dmaLow[i]!
+      this.unmapRange(list.dmaHigh[i]!, low, ((low & PAGE_MASK) + list.dmaLengths[i]! + PAGE_MASK) >> PAGE_SHIFT)
+    }
+    return this.unmapCommit()
   }
 
   grantBegin(): void {

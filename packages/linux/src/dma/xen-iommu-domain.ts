@@ -16,12 +16,18 @@ import {
   iommu_unmap_grant_element,
   MAP_ELEMENT_FLAGS,
   MAP_GRANT_ELEMENT_FLAGS,
+  PAGE_SHIFT,
+  PAGE_SIZE,
 } from '@iospace/abi'
 import type { KernelMemory } from '../memory/kernel-memory.ts'
+import type { HypercallList } from '../xen/hypercall-list.ts'
 import type { HypercallGate } from '../xen/hypercalls.ts'
+import type { PlatformMemory } from '../platform.ts'
 import type { IommuDomain } from './iommu-domain.ts'
 import { IommuListCall } from './iommu-list-call.ts'
+import type { ScatterList } from './scatterlist.ts'
 
+const PAGE_MASK = PAGE_SIZE - 1
 /** Elements in a list: 2 MiB of single pages. */
 const CAPACITY = 512
 
@@ -47,8 +53,10 @@ export class XenIommuDomain implements IommuDomain {
   readonly #grant: IommuListCall
   readonly #ungrant: IommuListCall
   /** The list that {@link ioHigh} and {@link ioLow} read: both element kinds begin with io_address. */
-  #committed: IommuListCall
+  #committed: HypercallList
   #access = 0
+  #accessAny = 0
+  #accessFollows = 0
   #shape = 0
   #limitHigh = 0
   #limitLow = 0
@@ -89,48 +97,42 @@ export class XenIommuDomain implements IommuDomain {
       CAPACITY,
       iommu_unmap_grant_element.size,
     )
-    this.#committed = this.#map
+    this.#committed = this.#map.list
   }
 
   mapBegin(access: number, align: number, boundary: number, addressBits: number): void {
     this.#map.count = 0
-    this.#access = access
+    this.#accessAny = access | (MAP_ELEMENT_FLAGS.ANY << MAP_FLAGS_SHIFT)
+    this.#accessFollows = access | (MAP_ELEMENT_FLAGS.FOLLOWS << MAP_FLAGS_SHIFT)
     this.#shape = align | (boundary << BOUNDARY_SHIFT)
     this.#setLimit(addressBits)
   }
 
   mapRun(gfn: number, pages: number, follows: boolean): void {
     const words = this.#words
-    const { list } = this.#map
     const index = this.#map.count++
-    const at = list.open(index)
-    words[at + MAP.io_address] = 0
-    words[at + MAP.io_address + 1] = 0
+    const at = this.#map.list.open(index)
+    // io_address, page_order, status and granted are the hypervisor's to write; the rest of the element never changes.
     words[at + MAP.gfn] = gfn
-    words[at + MAP.gfn + 1] = 0
     words[at + MAP.pages] = pages
-    words[at + MAP.pages + 1] = 0
     words[at + MAP.limit] = this.#limitLow
     words[at + MAP.limit + 1] = this.#limitHigh
-    words[at + MAP.access] =
-      this.#access | ((follows ? MAP_ELEMENT_FLAGS.FOLLOWS : MAP_ELEMENT_FLAGS.ANY) << MAP_FLAGS_SHIFT)
+    words[at + MAP.access] = follows ? this.#accessFollows : this.#accessAny
     words[at + MAP.align] = this.#shape
-    words[at + MAP.status] = 0
-    words[at + MAP.granted] = 0
-    list.close(index)
+    if (this.#map.list.at[index]! < 0) this.#closeMap(index, at)
   }
 
   mapCommit(): number {
-    this.#committed = this.#map
+    this.#committed = this.#map.list
     return this.#finish(this.#map, this.#map.call())
   }
 
   ioHigh(index: number): number {
-    return this.#words[this.#committed.list.load(index) + MAP.io_address + 1]!
+    return this.#words[this.#committed.load(index) + MAP.io_address + 1]!
   }
 
   ioLow(index: number): number {
-    return this.#words[this.#committed.list.load(index) + MAP.io_address]!
+    return this.#words[this.#committed.load(index) + MAP.io_address]!
   }
 
   unmapBegin(): void {
@@ -145,14 +147,68 @@ export class XenIommuDomain implements IommuDomain {
     words[at + UNMAP.io_address] = low
     words[at + UNMAP.io_address + 1] = high
     words[at + UNMAP.pages] = pages
-    words[at + UNMAP.pages + 1] = 0
-    words[at + UNMAP.status] = 0
-    words[at + UNMAP.done] = 0
-    list.close(index)
+    if (list.at[index]! < 0) this.#closeUnmap(index, at)
   }
 
   unmapCommit(): number {
     return this.#finishAll(this.#unmap, this.#unmap.call(), UNMAP.status)
+  }
+
+  mapPages(list: ScatterList, memory: PlatformMemory, from: number, access: number, addressBits: number): number {
+    // Everything that the loops touch is a local: this is the path of every packet.
+    const { pages, offsets, lengths, dmaHigh, dmaLow, dmaLengths } = list
+    const call = this.#map
+    const words = this.#words
+    const { at } = call.list
+    const last = Math.min(list.count, from + CAPACITY)
+    const flags = access | (MAP_ELEMENT_FLAGS.ANY << MAP_FLAGS_SHIFT)
+    this.#setLimit(addressBits)
+    const limitLow = this.#limitLow
+    const limitHigh = this.#limitHigh
+    let end = from
+    for (; end < last && offsets[end]! + lengths[end]! <= PAGE_SIZE; end++) {
+      const element = at[end - from]!
+      const place = element < 0 ? call.list.open(end - from) : element
+      words[place + MAP.gfn] = memory.machineFrame(pages[end]!)
+      words[place + MAP.pages] = 1
+      words[place + MAP.limit] = limitLow
+      words[place + MAP.limit + 1] = limitHigh
+      words[place + MAP.access] = flags
+      words[place + MAP.align] = 0
+      if (element < 0) this.#closeMap(end - from, place)
+    }
+    if (end === from) return from
+    call.count = end - from
+    const error = call.call()
+    const mapped = error === 0 ? end : from + call.done
+    for (let i = from; i < mapped; i++) {
+      const element = at[i - from]!
+      const place = element < 0 ? call.list.load(i - from) : element
+      dmaHigh[i] = words[place + MAP.io_address + 1]!
+      dmaLow[i] = words[place + MAP.io_address]! | offsets[i]!
+      dmaLengths[i] = lengths[i]!
+    }
+    if (error === 0) return end
+    if (mapped > from) this.unmapSegments(list, from, mapped)
+    return error
+  }
+
+  unmapSegments(list: ScatterList, from: number, end: number): number {
+    const { dmaHigh, dmaLow, dmaLengths } = list
+    const call = this.#unmap
+    const words = this.#words
+    const { at } = call.list
+    for (let i = from; i < end; i++) {
+      const low = dmaLow[i]!
+      const element = at[i - from]!
+      const place = element < 0 ? call.list.open(i - from) : element
+      words[place + UNMAP.io_address] = low & ~PAGE_MASK
+      words[place + UNMAP.io_address + 1] = dmaHigh[i]!
+      words[place + UNMAP.pages] = ((low & PAGE_MASK) + dmaLengths[i]! + PAGE_MASK) >>> PAGE_SHIFT
+      if (element < 0) this.#closeUnmap(i - from, place)
+    }
+    call.count = end - from
+    return this.unmapCommit()
   }
 
   grantBegin(granter: number, access: number, addressBits: number): void {
@@ -181,7 +237,7 @@ export class XenIommuDomain implements IommuDomain {
   }
 
   grantCommit(): number {
-    this.#committed = this.#grant
+    this.#committed = this.#grant.list
     return this.#finish(this.#grant, this.#grant.call())
   }
 
@@ -207,6 +263,26 @@ export class XenIommuDomain implements IommuDomain {
 
   ungrantCommit(): number {
     return this.#finishAll(this.#ungrant, this.#ungrant.call(), UNGRANT.error)
+  }
+
+  // What is composed aside shares its place with others, so its constant words are written each time.
+  #closeMap(index: number, at: number): void {
+    const words = this.#words
+    words[at + MAP.io_address] = 0
+    words[at + MAP.io_address + 1] = 0
+    words[at + MAP.gfn + 1] = 0
+    words[at + MAP.pages + 1] = 0
+    words[at + MAP.status] = 0
+    words[at + MAP.granted] = 0
+    this.#map.list.close(index)
+  }
+
+  #closeUnmap(index: number, at: number): void {
+    const words = this.#words
+    words[at + UNMAP.pages + 1] = 0
+    words[at + UNMAP.status] = 0
+    words[at + UNMAP.done] = 0
+    this.#unmap.list.close(index)
   }
 
   #setLimit(addressBits: number): void {

@@ -13,14 +13,17 @@ const WORD_SHIFT = 10
 
 export class HypercallList {
   readonly capacity: number
+  /** Bytes of an element. */
   readonly stride: number
   readonly buffer: KernelBuffer
+  /**
+   * By element: index of its first word in the memory's words, or −1 for one that crosses a page edge ({@link open}, {@link load}).
+   * These pages are this object's for life, so their place does not change.
+   */
+  readonly at: Int32Array
   readonly #words: Int32Array
-  readonly #stride: number
-  /** Word index of each page. These pages are this object's for life, so their place does not change. */
   readonly #bases: Int32Array
   readonly #aside: number
-  readonly #lastWhole: number
 
   /** Room for `capacity` elements of `stride` bytes, a multiple of 4. StateError when memory is short. */
   constructor(memory: KernelMemory, capacity: number, stride: number) {
@@ -30,41 +33,46 @@ export class HypercallList {
     this.stride = stride
     this.buffer = buffer
     this.#words = memory.platform.words
-    this.#stride = stride >> 2
-    this.#bases = Int32Array.from(
-      { length: buffer.pages },
-      (_, page) => memory.platform.frameOffset(buffer.pfn + page) >> 2,
-    )
+    this.#bases = Int32Array.from({ length: buffer.pages }, (_, page) => memory.platform.frameOffset(buffer.pfn + page) >> 2)
     this.#aside = this.#bases[buffer.pages - 1]!
-    this.#lastWhole = PAGE_WORDS - this.#stride
+    const lastWhole = PAGE_WORDS - stride / 4
+    this.at = Int32Array.from({ length: capacity }, (_, index) => {
+      const word = (index * stride) / 4
+      return (word & WORD_MASK) <= lastWhole ? this.#place(word) : -1
+    })
   }
 
-  /** Where the words of element `index` are to be written: an index into the memory's words. Finish with {@link close}. */
+  /** Where to write the words of element `index`; finish with {@link close}. */
   open(index: number): number {
-    const word = index * this.#stride
-    const inPage = word & WORD_MASK
-    return inPage <= this.#lastWhole ? this.#bases[word >> WORD_SHIFT]! + inPage : this.#aside
+    const at = this.at[index]!
+    return at >= 0 ? at : this.#aside
   }
 
   /** Puts an element that was composed aside where it belongs. */
   close(index: number): void {
-    const word = index * this.#stride
-    if ((word & WORD_MASK) > this.#lastWhole)
-      for (let i = 0; i < this.#stride; i++) this.#words[this.#place(word + i)] = this.#words[this.#aside + i]!
+    if (this.at[index]! < 0) this.#scatter(index)
   }
 
-  /** Where the words of element `index` are to be read. */
+  /** Where to read the words of element `index`, until the next call of anything here. */
   load(index: number): number {
-    const word = index * this.#stride
-    const inPage = word & WORD_MASK
-    if (inPage <= this.#lastWhole) return this.#bases[word >> WORD_SHIFT]! + inPage
-    for (let i = 0; i < this.#stride; i++) this.#words[this.#aside + i] = this.#words[this.#place(word + i)]!
-    return this.#aside
+    const at = this.at[index]!
+    return at >= 0 ? at : this.#gather(index)
   }
 
   /** The guest pointer to element 0. */
   get address(): number {
     return this.buffer.address()
+  }
+
+  #scatter(index: number): void {
+    const word = (index * this.stride) >> 2
+    for (let i = 0; i < this.stride >> 2; i++) this.#words[this.#place(word + i)] = this.#words[this.#aside + i]!
+  }
+
+  #gather(index: number): number {
+    const word = (index * this.stride) >> 2
+    for (let i = 0; i < this.stride >> 2; i++) this.#words[this.#aside + i] = this.#words[this.#place(word + i)]!
+    return this.#aside
   }
 
   #place(word: number): number {

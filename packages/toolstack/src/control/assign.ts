@@ -8,7 +8,13 @@ import { must } from './failure.ts'
  * last owner is left in it. The domain's limits are set before. StateError with the step that the hypervisor refused; the device is
  * then not assigned.
  */
-export function assignDevice(kernel: Kernel, control: DomainControl, domid: number, sbdf: number, name: number = sbdf): void {
+export function assignDevice(
+  kernel: Kernel,
+  control: DomainControl,
+  domid: number,
+  sbdf: number,
+  name: number = sbdf,
+): void {
   const what = `device ${formatSbdf(sbdf)}`
   const dev = { seg: sbdf >>> 16, bus: (sbdf >>> 8) & 0xff, devfn: sbdf & 0xff }
   const reset = { dev, flags: PCI_DEVICE_RESET.FLR }

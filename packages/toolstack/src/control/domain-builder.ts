@@ -31,7 +31,8 @@ const STORE_PFN = START_INFO_PFN + 1
  */
 export function buildDomain(kernel: Kernel, control: DomainControl, config: DomainConfig): BuiltDomain {
   const { name, pages, commandLine } = config
-  if (commandLine.length >= MAX_GUEST_CMDLINE) throw new ConfigError('commandLine', commandLine, `is longer than ${MAX_GUEST_CMDLINE - 1} bytes`)
+  if (commandLine.length >= MAX_GUEST_CMDLINE)
+    throw new ConfigError('commandLine', commandLine, `is longer than ${MAX_GUEST_CMDLINE - 1} bytes`)
   const what = `domain ${name}`
   const domid = must(what, 'create it', control.create(handleOf(name)))
   try {
@@ -40,7 +41,12 @@ export function buildDomain(kernel: Kernel, control: DomainControl, config: Doma
     if (typeof frames === 'number') throw new StateError(what, `there are not ${pages} free pages for it`)
     const storeFrame = frames[STORE_PFN - START_INFO_PFN]!
     const storePort = must(what, 'give it an event channel', control.allocatePort(domid))
-    const value = { ...start_info.zero(), nr_pages: BigInt(pages), store_mfn: BigInt(storeFrame), store_evtchn: storePort }
+    const value = {
+      ...start_info.zero(),
+      nr_pages: BigInt(pages),
+      store_mfn: BigInt(storeFrame),
+      store_evtchn: storePort,
+    }
     value.magic.set(ascii('xen-3.0-x86_64'))
     value.cmd_line.set(ascii(commandLine))
     const page = mapForeign(kernel.hypercalls, kernel.memory, domid, [frames[0]!])

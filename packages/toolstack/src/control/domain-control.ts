@@ -70,7 +70,10 @@ export class DomainControl {
   /** The most memory that it may have, in pages. */
   setMaxMemory(domid: number, pages: number): number {
     const value = { ...domctl_max_mem.zero(), ...ENVELOPE, cmd: XEN_DOMCTL.max_mem, domain: domid }
-    return this.#kernel.hypercalls.callDirect('domctl', domctl_max_mem, { ...value, u: { max_memkb: BigInt(pages * 4) } })
+    return this.#kernel.hypercalls.callDirect('domctl', domctl_max_mem, {
+      ...value,
+      u: { max_memkb: BigInt(pages * 4) },
+    })
   }
 
   /** Gives it frames at pfns `first`…`first + count − 1`. Their machine frames, or −ENOMEM when it did not get all. */

@@ -2,7 +2,7 @@
  * Watches over the domains: the hypervisor raises VIRQ_DOM_EXC when one shuts down or crashes, and the supervisor takes it apart:
  * its disks first, then its xenstore connection, then the domain itself. The others go on.
  */
-import { SHUTDOWN, VIRQ, XENBUS_STATE } from '@iospace/abi'
+import { Errno, SHUTDOWN, VIRQ, XENBUS_STATE } from '@iospace/abi'
 import type { Kernel } from '@iospace/linux'
 import { backendPath, frontendPath, type BlockDevice } from '../devices/block-device.ts'
 import type { LocalClient } from '../xenstore/local-client.ts'
@@ -31,6 +31,8 @@ export class Supervisor {
   readonly #control: DomainControl
   readonly #store: LocalClient
   readonly #alive = new Map<number, string>()
+  /** Being taken apart. */
+  readonly #ending = new Set<number>()
   readonly #disks: BlockDevice[] = []
   readonly #changed: WaitQueue
   /** Domains that ended, in order. */
@@ -67,7 +69,7 @@ export class Supervisor {
 
   /** Asks a domain to end in order (xenstore's `control/shutdown`), gives it time to, and takes it apart. */
   async shutDown(domid: number): Promise<void> {
-    if (!this.#alive.has(domid)) return
+    if (!this.#alive.has(domid)) return await this.destroy(domid)
     this.#store.write(`${domainPath(domid)}/control/shutdown`, 'poweroff')
     const deadline = this.#kernel.now() + SHUTDOWN_TIMEOUT
     for (;;) {
@@ -79,23 +81,29 @@ export class Supervisor {
     await this.destroy(domid)
   }
 
-  /** Takes a domain apart, whether or not it has ended. */
+  /** Takes a domain apart, whether or not it has ended; where another task is at it, waits until that is done. */
   async destroy(domid: number): Promise<void> {
     const name = this.#alive.get(domid)
+    while (this.#ending.has(domid)) await this.#changed.wait()
     if (name === undefined) return
     const { shutdown } = this.#control.info(domid) ?? { shutdown: null }
     const reason = Object.entries(SHUTDOWN).find(([, code]) => code === shutdown)?.[0] as EndReason | undefined
     this.#alive.delete(domid)
+    this.#ending.add(domid)
     await this.#releaseDisks(domid)
     this.#store.release(domid)
     this.#store.remove(domainPath(domid))
-    must(`domain ${name}`, 'destroy it', this.#control.destroy(domid))
+    const result = this.#control.destroy(domid)
+    // Gone already, by a call that did not come from here: what was left to do is done.
+    if (result !== -Errno.ESRCH) must(`domain ${name}`, 'destroy it', result)
+    this.#ending.delete(domid)
     this.ended.push({ domid, name, reason: reason ?? 'destroyed' })
+    this.#changed.wakeAll()
   }
 
   /** Takes apart what has ended. Taking one apart waits, and another may end meanwhile: so until none is found. */
   async #reap(): Promise<void> {
-    for (let found = true; found; ) {
+    for (let found = true; found;) {
       found = false
       for (const domid of this.#alive.keys()) {
         const info = this.#control.info(domid)

@@ -20,7 +20,8 @@ export interface BlockDevice {
 /** The number of `xvdX` (major 202, 16 minors each). */
 export const virtualDevice = (name: string): number => (202 << 8) | ((name.charCodeAt(3) - 0x61) << 4)
 
-export const frontendPath = ({ frontend, name }: BlockDevice): string => `${domainPath(frontend)}/device/vbd/${virtualDevice(name)}`
+export const frontendPath = ({ frontend, name }: BlockDevice): string =>
+  `${domainPath(frontend)}/device/vbd/${virtualDevice(name)}`
 
 export const backendPath = ({ frontend, backend, name }: BlockDevice): string =>
   `${domainPath(backend)}/backend/vbd/${frontend}/${virtualDevice(name)}`

@@ -67,7 +67,7 @@ export class LocalClient {
 
   #request(type: number, payload: string) {
     const answer = this.#store.request(this.#connection, type, 0, payload)
-    if (typeof answer !== 'string') answer.then?.()
+    if (typeof answer !== 'string') answer.afterwards?.()
     return answer
   }
 

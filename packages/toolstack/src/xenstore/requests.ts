@@ -10,14 +10,20 @@ import { formatPermission, parsePermission, Right, type Permission } from './per
 import type { Workspace } from './workspace.ts'
 import type { Xenstore } from './xenstore.ts'
 
-/** `then` is what happens once the answer is on its way. */
-export type Answer = { readonly payload: string; readonly then?: () => void } | StoreError
+/** `afterwards` is what happens once the answer is on its way. */
+export type Answer = { readonly payload: string; readonly afterwards?: () => void } | StoreError
 
 const OK: Answer = { payload: 'OK\0' }
 const done = (error: StoreError | null): Answer => error ?? OK
 
 /** Answers one request of `connection`. */
-export function answer(store: Xenstore, connection: Connection, type: number, transaction: number, payload: string): Answer {
+export function answer(
+  store: Xenstore,
+  connection: Connection,
+  type: number,
+  transaction: number,
+  payload: string,
+): Answer {
   const result = dispatch(store, connection, type, transaction, payload)
   return typeof result !== 'string' && result.payload.length > XENSTORE.PAYLOAD_MAX ? 'E2BIG' : result
 }
@@ -121,7 +127,7 @@ function watch(store: Xenstore, connection: Connection, payload: string): Answer
   const added = { path, token, prefix: relative ? `${domainPath(connection.domid)}/` : '' }
   connection.watches.push(added)
   // A new watch fires once at once, whether or not the node exists.
-  return { payload: 'OK\0', then: () => connection.fire(added, path) }
+  return { payload: 'OK\0', afterwards: () => connection.fire(added, path) }
 }
 
 function unwatch(connection: Connection, payload: string): Answer {

@@ -105,7 +105,7 @@ export class RingConnection implements Outbox {
     const reply = typeof answer === 'string' ? { type: XS.ERROR, payload: `${answer}\0` } : { payload: answer.payload }
     this.#queue.push({ bytes: encodeMessage({ ...request, ...reply }), event: null })
     this.#flush()
-    if (typeof answer !== 'string') answer.then?.()
+    if (typeof answer !== 'string') answer.afterwards?.()
   }
 
   /** Moves what waits into the ring; true when nothing waits any more. */

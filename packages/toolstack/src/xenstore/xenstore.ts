@@ -66,7 +66,8 @@ export class Xenstore {
     if (opened === undefined) return 'ENOENT'
     this.#introduced.delete(domid)
     opened.close()
-    for (const connection of this.#connections) if (connection.domid === domid && domid !== 0) this.disconnect(connection)
+    for (const connection of this.#connections)
+      if (connection.domid === domid && domid !== 0) this.disconnect(connection)
     this.#special(RELEASE)
     return null
   }
@@ -100,4 +101,3 @@ export class Xenstore {
     }
   }
 }
-

@@ -203,14 +203,16 @@ export class NvmeController {
 
   /** Takes completions of the admin queue; called from the interrupt. */
   poll(): void {
-    this.#adminQueue?.poll((id, status, result) => {
-      const command = this.#admin[id]
-      if (command === undefined || command === null) return
-      command.status = status
-      command.result = result
-      command.done = true
-      command.queue.wake()
-    })
+    this.#adminQueue?.poll(this.#onCompletion)
+  }
+
+  readonly #onCompletion = (id: number, status: number, result: number): void => {
+    const command = this.#admin[id]
+    if (command === undefined || command === null) return
+    command.status = status
+    command.result = result
+    command.done = true
+    command.queue.wake()
   }
 
   /** True when the controller is gone (all ones) or says that it failed. */

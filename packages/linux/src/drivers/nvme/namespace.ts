@@ -31,8 +31,6 @@ export interface NamespaceGeometry {
   readonly maxBytes: number
 }
 
-/** Requests that wait for free commands; beyond that a queuer has lost count. */
-const WAITING = 4096
 const MAX_SEGMENTS = 32
 
 export class NvmeNamespace implements BlockDevice {
@@ -53,9 +51,9 @@ export class NvmeNamespace implements BlockDevice {
   readonly #maxPages: number
   /** Request of each command under way; several commands may have one. */
   readonly #requests: (BlockRequest | null)[]
-  readonly #waiting = new RequestFifo(WAITING)
+  readonly #waiting = new RequestFifo()
   /** Requests that no command was made of; their status says why. */
-  readonly #refused = new RequestFifo(WAITING)
+  readonly #refused = new RequestFifo()
   readonly #listeners = new Set<() => void>()
   /** Called when the first command after a pause goes out. */
   readonly #onBusy: () => void

@@ -21,7 +21,6 @@ import type { KernelBuffer } from '../../memory/kernel-buffer.ts'
 
 const SEGMENTS = BLKIF_MAX_SEGMENTS_PER_REQUEST
 const SECTOR_MASK = SECTOR_SIZE - 1
-const WAITING = 4096
 
 export interface DiskGeometry {
   readonly name: string
@@ -48,8 +47,8 @@ export class XenDisk implements BlockDevice {
   readonly #requests: (BlockRequest | null)[] = Array.from({ length: BLKIF_RING_SLOTS }, () => null)
   readonly #refs = new Int32Array(BLKIF_RING_SLOTS * SEGMENTS)
   readonly #freeIds: number[] = Array.from({ length: BLKIF_RING_SLOTS }, (_, id) => id)
-  readonly #waiting = new RequestFifo(WAITING)
-  readonly #refused = new RequestFifo(WAITING)
+  readonly #waiting = new RequestFifo()
+  readonly #refused = new RequestFifo()
   readonly #listeners = new Set<() => void>()
   readonly #idle: WaitQueue
   /** Responses are being handled: what is queued meanwhile goes out at their end. */

@@ -1,0 +1,14 @@
+/** Every benchmark, in the order of the table of goals. */
+import type { Benchmark } from './harness/benchmark.ts'
+import { hypercall } from './p6-hypercall.ts'
+import { packet } from './p8-packet.ts'
+import { garbage } from './p14-garbage.ts'
+import { storage } from './p18-storage.ts'
+
+export const BENCHMARKS: readonly Benchmark[] = [hypercall, packet, garbage, storage]
+
+/** The benchmark of an id or alias, in any case. */
+export function find(word: string): Benchmark | undefined {
+  const wanted = word.toLowerCase()
+  return BENCHMARKS.find(({ id, aliases }) => id.toLowerCase() === wanted || aliases.includes(wanted))
+}
