@@ -155,15 +155,15 @@ describe('the hash of a file', () => {
     const content = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 7919) >> 3)
     const path = file('a', content)
     const digest = createHash('sha256').update(content.subarray(0, 2_500_001)).digest('hex')
-    expect(await hashFile(path, 2_500_001)).toEqual({ digest })
+    expect(await hashFile(path, 2_500_001).result).toEqual({ digest })
   })
 
   test('a file that is shorter, or missing, is a problem and not an exception', async () => {
     const path = file('a', 'abc')
-    expect(await hashFile(path, 10)).toEqual({
+    expect(await hashFile(path, 10).result).toEqual({
       problem: `${path} became shorter while it was read: 3 of 10 bytes are left`,
     })
-    expect(await hashFile(join(folder, 'none'), 1)).toEqual({
+    expect(await hashFile(join(folder, 'none'), 1).result).toEqual({
       problem: `${join(folder, 'none')} cannot be read: it does not exist`,
     })
   })

@@ -62,6 +62,7 @@ export class Hypervisor {
     if (options.iommu !== null) {
       core.driver = options.iommu({
         allocatePage: () => core.mfnOrNone(core.heap.allocateTablePage()),
+        allocateRun: (order) => core.mfnOrNone(core.heap.allocateRun(order)),
         freePage: (mfn) => core.heap.freeTablePage(core.memory.frameIndex(mfn)),
       })
       const status = core.driver.enable()

@@ -28,14 +28,22 @@ export class Oracle {
     return this.#core.driver?.ownFrames() ?? []
   }
 
-  /** Owner and counts of machine frame `mfn`; undefined where there is no RAM. */
-  frame(mfn: number): { owner: number; count: number; type: number; typeCount: number } | undefined {
+  /** Owner and counts of machine frame `mfn`; undefined where there is no RAM. `kept`: the owner has not given it back. */
+  frame(
+    mfn: number,
+  ): { owner: number; kept: boolean; count: number; type: number; typeCount: number } | undefined {
     const { frames, memory } = this.#core
     const index = memory.frameIndex(mfn)
     if (index < 0) return undefined
     const owner = frames.owner(index)
-    if (owner < 0) return { owner, count: 0, type: 0, typeCount: 0 }
-    return { owner, count: frames.count(index), type: frames.typeOf(index), typeCount: frames.typeCount(index) }
+    if (owner < 0) return { owner, kept: false, count: 0, type: 0, typeCount: 0 }
+    return {
+      owner,
+      kept: frames.belongsTo(index, owner),
+      count: frames.count(index),
+      type: frames.typeOf(index),
+      typeCount: frames.typeCount(index),
+    }
   }
 
   /** Every machine frame that domain `domid` owns. */

@@ -29,13 +29,10 @@ export function destroyDomain(core: Core, domain: Domain): number {
   }
   for (const space of domain.spaces) if (space !== undefined) destroySpace(core, space)
   domain.spaces.length = 0
-  if (domain.mirror !== null) {
-    const { mirror } = domain
-    domain.mirror = null
-    // Blocked devices do not look at it; the driver completes the invalidation of its tag before it frees a page.
-    if (mirror.complete()) mirror.destroy()
-    else core.devices.afterReset(domain, () => mirror.destroy())
-  }
+  const { mirror } = domain
+  domain.mirror = null
+  // Blocked devices do not look at it; the driver completes the invalidation of its tag before it frees a page.
+  mirror?.destroy()
   dropFaultRing(core, domain)
   if (core.devices.waits(domain)) core.devices.afterReset(domain, () => freeMemory(core, domain))
   else freeMemory(core, domain)

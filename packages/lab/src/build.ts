@@ -61,8 +61,7 @@ export function buildSystem(description: SystemDescription, ports: SystemPorts):
     iommu:
       model === null
         ? null
-        : (port) =>
-            model.driver(machine, { allocatePage: () => port.allocatePage(), freePage: (mfn) => port.freePage(mfn) }),
+        : (pages) => model.driver(machine, pages),
     boot: (view) => startKernel(system, view, ports.programs),
     onCrash: (domid, error) => system.noteCrash(domid, error),
     nameOf: (domid, handle) => (domid === 0 ? 'dom0' : nameOf(handle)),

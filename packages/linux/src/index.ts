@@ -24,7 +24,6 @@ export type { PciDriver, PciId } from './pci/pci-driver.ts'
 export { bareMetal } from './bare-metal.ts'
 export { streamBlocks, type StreamOptions, type StreamResult } from './block/stream-blocks.ts'
 export { nvmeDriver } from './drivers/nvme/nvme.ts'
-export { Rogue, rogueDriver } from './drivers/rogue.ts'
 export {
   BlockOp,
   BlockRequest,

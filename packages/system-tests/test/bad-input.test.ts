@@ -1,6 +1,6 @@
 import { runStorage, type StorageRun } from 'iospace'
 import { MemoryBlockStore, StoreStatus, type BlockStore } from '@iospace/devices'
-import type { Kernel } from '@iospace/linux'
+import { Blkback, nvmeDriver, type Kernel } from '@iospace/linux'
 import { chmodSync, existsSync, truncateSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { cli, storage, TestFolder } from './cli.ts'
@@ -45,13 +45,24 @@ describe('bad usage: one sentence on stderr, status 2, nothing on stdout', () =>
 /** A run on a disk of ours, with other programs, and what must hold after every accident. */
 async function accident(run: Partial<StorageRun>) {
   const image = run.image ?? new MemoryBlockStore(new Uint8Array(500_000).fill(7))
-  const system = { dma: 'xen', iommu: 'vtd', seed: 1, bytes: image.bytes, writes: run.out != null, hangLimit: 50e6, ...run.system } as const
+  const system = {
+    dma: 'xen',
+    iommu: 'vtd',
+    seed: 1,
+    bytes: image.bytes,
+    writes: (run.out ?? null) !== null,
+    hangLimit: 50e6,
+    ...run.system,
+  } as const
   const result = await runStorage({ image, out: null, ...run, system })
   const books = result.system.books()
   const { made, ended } = result.system.books().mappings
   expect(result.outcome.finished).toBe(true)
   expect([books.references, made - ended, books.domains.length]).toEqual([0, 0, 1])
-  return { ...result, crashes: result.outcome.crashes.map(({ domain, error }) => `${domain}: ${(error as Error).message}`) }
+  return {
+    ...result,
+    crashes: result.outcome.crashes.map(({ domain, error }) => `${domain}: ${(error as Error).message}`),
+  }
 }
 
 const guest = (program: (kernel: Kernel) => Promise<void>) => ({ programs: { guest: program } })
@@ -70,6 +81,7 @@ describe('a guest program that goes wrong ends alone: the others go on, and noth
   test('it throws in the middle of its requests', async () => {
     let reads = 0
     const { crashes, driverDomain } = await accident({
+      image: new MemoryBlockStore(new Uint8Array(4_000_000)),
       onProgress: () => {
         if (++reads === 3) throw new Error('enough')
       },
@@ -103,6 +115,26 @@ describe('a guest program that goes wrong ends alone: the others go on, and noth
   })
 })
 
+describe('a driver domain that goes wrong', () => {
+  const failing = (after: number) => async (kernel: Kernel) => {
+    await kernel.pci.register(nvmeDriver)
+    await kernel.xenbus.register(new Blkback())
+    await kernel.sleep(after)
+    throw new Error('a bug in a driver')
+  }
+
+  test.each([1e6, 2e6, 4e6, 8e6])(
+    'after %i ns: its clients get I/O errors or nothing, and end; its devices are quiet',
+    async (after) => {
+      const image = new MemoryBlockStore(new Uint8Array(20_000_000))
+      const { crashes, guest: result } = await accident({ image, programs: { 'driver-domain': failing(after) } })
+      expect(crashes).toContain('driver-domain: a bug in a driver')
+      if (result === null) expect(crashes).toContain('guest: waits for ever for block device xvda')
+      else expect(result.problem).toMatch(/^the disk could not read/)
+    },
+  )
+})
+
 /** A disk that breaks after some reads or writes. */
 class BreakingStore implements BlockStore {
   readonly bytes = 1_000_000
@@ -127,7 +159,10 @@ class BreakingStore implements BlockStore {
 describe('a disk that goes wrong is an I/O error in the guest, and nothing else', () => {
   test.each(['xen', 'swiotlb', 'nommu'] as const)('--dma %s: a read fails', async (dma) => {
     const image = new BreakingStore(10, StoreStatus.io)
-    const { crashes, guest: result } = await accident({ image, system: { dma, iommu: 'vtd', seed: 1, bytes: image.bytes, writes: false } })
+    const { crashes, guest: result } = await accident({
+      image,
+      system: { dma, iommu: 'vtd', seed: 1, bytes: image.bytes, writes: false },
+    })
     expect(crashes).toEqual([])
     expect(result?.problem).toMatch(/^the disk could not read \d+ bytes at \d+ \(error -5\)$/)
     expect(result?.sha256).toBeNull()

@@ -18,13 +18,23 @@ export async function cli(folder: string, ...argv: string[]): Promise<CliResult>
     colours: false,
     columns: 80,
   })
-  const host: Host = { folder, out: terminal('out'), err: terminal('err'), now: () => performance.now(), version: '0.0.0' }
+  const host: Host = {
+    folder,
+    out: terminal('out'),
+    err: terminal('err'),
+    now: () => performance.now(),
+    version: '0.0.0',
+    command: 'iospace',
+  }
   const status = await main(host, VERBS, argv)
   return { status, ...written }
 }
 
 /** `run storage --json`, and its object. */
-export async function storage(folder: string, ...argv: string[]): Promise<CliResult & { readonly report: StorageReport }> {
+export async function storage(
+  folder: string,
+  ...argv: string[]
+): Promise<CliResult & { readonly report: StorageReport }> {
   const result = await cli(folder, 'run', 'storage', '--json', ...argv)
   return { ...result, report: JSON.parse(result.out) as StorageReport }
 }

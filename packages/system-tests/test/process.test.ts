@@ -22,9 +22,14 @@ interface Ended {
 
 function run(folder: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [...NODE, ...args], { cwd: folder, env: { ...ENVIRONMENT, ...env } }, (error, out, err) => {
-      resolve({ status: error === null ? 0 : Number(error.code ?? -1), out, err })
-    })
+    execFile(
+      process.execPath,
+      [...NODE, ...args],
+      { cwd: folder, env: { ...ENVIRONMENT, ...env } },
+      (error, out, err) => {
+        resolve({ status: error === null ? 0 : Number(error.code ?? -1), out, err })
+      },
+    )
   })
 }
 
@@ -57,12 +62,17 @@ describe('the command as a process', { timeout: TIMEOUT }, () => {
     folder.image('disk.img', 3_000_000)
     // The shell lets a file grow to 1 MiB: what a full disk is to a process.
     const command = ['-c', 'ulimit -f 1024 && exec "$0" "$@"', process.execPath, ...NODE]
-    const child = spawn('bash', [...command, 'run', 'storage', '--image', 'disk.img', '--out', 'copy.img'], { cwd: folder.path, env: ENVIRONMENT })
+    const child = spawn('bash', [...command, 'run', 'storage', '--image', 'disk.img', '--out', 'copy.img'], {
+      cwd: folder.path,
+      env: ENVIRONMENT,
+    })
     let out = ''
     child.stdout.on('data', (piece) => (out += String(piece)))
     const status = await new Promise((resolve) => child.on('close', resolve))
     expect(status).toBe(1)
-    expect(out).toContain(`FAILED:\n  ${folder.at('copy.img.partial')} cannot be written: the file would be too large\n`)
+    expect(out).toContain(
+      `FAILED:\n  ${folder.at('copy.img.partial')} cannot be written: the file would be too large\n`,
+    )
     expect([existsSync(folder.at('copy.img')), existsSync(folder.at('copy.img.partial'))]).toEqual([false, true])
   })
 
@@ -70,7 +80,8 @@ describe('the command as a process', { timeout: TIMEOUT }, () => {
     using folder = new TestFolder()
     const child = spawn(process.execPath, [...NODE, 'run', 'storage'], { env: { ...ENVIRONMENT, TMPDIR: folder.path } })
     const made = (): string[] => readdirSync(folder.path)
-    while (made().length === 0 || !existsSync(join(folder.path, made()[0]!, 'disk.img'))) await new Promise((wake) => setTimeout(wake, 5))
+    while (made().length === 0 || !existsSync(join(folder.path, made()[0]!, 'disk.img')))
+      await new Promise((wake) => setTimeout(wake, 5))
     child.kill(signal)
     const status = await new Promise((resolve) => child.on('close', (code) => resolve(code)))
     expect(status).toBe(signal === 'SIGINT' ? 130 : 143)

@@ -44,22 +44,28 @@ const WAYS = [
   ['nommu', 'none', 'iommu=off'],
 ] as const
 
-systemTest.for(WAYS)('README: its driver runs unchanged over %s on a machine with %s', async ([backend, iommu, words], { run }) => {
-  // Beside this file, so that its imports are found as a user's would be.
-  const folder = mkdtempSync(join(import.meta.dirname, 'readme-'))
-  try {
-    const file = join(folder, 'hello.ts')
-    writeFileSync(file, readmeDriver())
-    const { hello } = (await import(pathToFileURL(file).href)) as { hello: PciDriver }
-    const lines: string[] = []
-    const system = description(iommu, words)
-    const { outcome } = await run(system, {
-      programs: { dom0: dom0({ plan: planOf(system) }), guest: async (kernel) => void (await kernel.pci.register(hello)) },
-      onConsole: (_domain, text) => lines.push(text.trim()),
-    })
-    expect(outcome).toMatchObject({ finished: true, crashes: [] })
-    expect(lines).toContain(`${backend}: the device holds h…`)
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-})
+systemTest.for(WAYS)(
+  'README: its driver runs unchanged over %s on a machine with %s',
+  async ([backend, iommu, words], { run }) => {
+    // Beside this file, so that its imports are found as a user's would be.
+    const folder = mkdtempSync(join(import.meta.dirname, 'readme-'))
+    try {
+      const file = join(folder, 'hello.ts')
+      writeFileSync(file, readmeDriver())
+      const { hello } = (await import(pathToFileURL(file).href)) as { hello: PciDriver }
+      const lines: string[] = []
+      const system = description(iommu, words)
+      const { outcome } = await run(system, {
+        programs: {
+          dom0: dom0({ plan: planOf(system) }),
+          guest: async (kernel) => void (await kernel.pci.register(hello)),
+        },
+        onConsole: (_domain, text) => lines.push(text.trim()),
+      })
+      expect(outcome).toMatchObject({ finished: true, crashes: [] })
+      expect(lines).toContain(`${backend}: the device holds h…`)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  },
+)

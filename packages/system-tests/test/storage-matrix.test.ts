@@ -21,7 +21,17 @@ describe.each(WAYS)('run storage --dma %s --iommu %s', (dma, iommu) => {
   test.each(SIZES)('an image of %i bytes arrives whole, goes out whole, and the books balance', async (bytes) => {
     using folder = new TestFolder()
     const image = folder.image('disk.img', bytes)
-    const { status, report, err } = await storage(folder.path, '--image', 'disk.img', '--out', 'copy.img', '--dma', dma, '--iommu', iommu)
+    const { status, report, err } = await storage(
+      folder.path,
+      '--image',
+      'disk.img',
+      '--out',
+      'copy.img',
+      '--dma',
+      dma,
+      '--iommu',
+      iommu,
+    )
     expect([report.problems, status, err]).toEqual([[], 0, ''])
     const content = readFileSync(image)
     expect(report.sha256).toBe(createHash('sha256').update(content).digest('hex'))
@@ -63,7 +73,9 @@ describe.each(WAYS)('run storage --dma %s --iommu %s', (dma, iommu) => {
     expect(report.attacks).toEqual([
       attack('dom0 kernel page'),
       attack('hypervisor scratch page'),
-      blocked ? attack('IOMMU root table') : expect.objectContaining({ name: 'IOMMU root table', attempted: false, skipped: 'there is no IOMMU' }),
+      blocked
+        ? attack('IOMMU root table')
+        : expect.objectContaining({ name: 'IOMMU root table', attempted: false, skipped: 'there is no IOMMU' }),
       attack('ended grant'),
       // Nothing blocks it until interrupts are remapped: told as it is.
       { ...attack('forged interrupt'), blocked: false, bytesChanged: 0, faultSeen: false },

@@ -36,7 +36,9 @@ describe('--trace', () => {
     await storage(folder.path, '--image', 'disk.img', '--trace', 'trace.json', '--dma', 'xen')
     const events = eventsOf(readFileSync(folder.at('trace.json'), 'utf8'))
     const processes = events.filter(({ name }) => name === 'process_name').map(({ args }) => args!['name'])
-    expect(processes).toEqual(expect.arrayContaining(['dom0 (domain 0)', 'driver-domain (domain 1)', 'guest (domain 2)']))
+    expect(processes).toEqual(
+      expect.arrayContaining(['dom0 (domain 0)', 'driver-domain (domain 1)', 'guest (domain 2)']),
+    )
     const flows = Map.groupBy(
       events.filter(({ id }) => id !== undefined),
       ({ id }) => id!,
@@ -60,7 +62,10 @@ describe('--trace', () => {
     const books = result.system.books()
     expect(trace.counts.dmas).toBe(books.dma.transfers)
     expect(trace.counts.faults).toBe(books.faults)
-    expect([trace.counts.mappedPages, trace.counts.unmappedPages]).toEqual([books.mappings.pagesMade, books.mappings.pagesEnded])
+    expect([trace.counts.mappedPages, trace.counts.unmappedPages]).toEqual([
+      books.mappings.pagesMade,
+      books.mappings.pagesEnded,
+    ])
     expect(trace.counts.hypercalls).toBe(Object.values(books.hypercalls).reduce((sum, times) => sum + times, 0))
   })
 })

@@ -11,8 +11,8 @@ import type { StorageRunResult } from './run.ts'
 export interface Gathered {
   readonly options: StorageOptions
   readonly result: StorageRunResult
-  /** Of the file. */
-  readonly hash: FileHash
+  /** Of the file; null where there is nothing to compare it with. */
+  readonly hash: FileHash | null
   readonly image: ImageFile
   readonly out: OutputFile | null
   readonly traceProblem: string | null
@@ -35,7 +35,7 @@ export function reportOf(gathered: Gathered): StorageReport {
     iommu,
     seed,
     sha256: guest?.sha256 ?? null,
-    expectedSha256: 'digest' in hash ? hash.digest : null,
+    expectedSha256: hash !== null && 'digest' in hash ? hash.digest : null,
     bytes,
     requests: guest?.requests ?? 0,
     hypercalls: books.hypercalls,
@@ -63,7 +63,7 @@ function* troubles({ result, hash, image, out, traceProblem }: Gathered): Genera
   const { guest, outcome } = result
   const files = [image.problem, out?.problem ?? null].filter((problem) => problem !== null)
   yield* files
-  if ('problem' in hash && !files.includes(hash.problem)) yield hash.problem
+  if (hash !== null && 'problem' in hash && !files.includes(hash.problem)) yield hash.problem
   for (const crash of outcome.crashes) yield crashSentence(crash)
   if (!outcome.finished) yield `the run could not go on: ${outcome.waiting.join('; ')}`
   const problem = guest?.problem ?? null

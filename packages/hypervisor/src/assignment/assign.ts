@@ -70,12 +70,12 @@ export function moveRequester(core: Core, domain: Domain, device: Device, id: nu
   if (driver === null) return 0
   const table = tableOf(domain, id)
   if (table < 0) return -Errno.ENOENT
-  core.heap.payer = domain
   const status = driver.attach(device.requester, table)
-  core.heap.payer = null
   if (status === DriverStatus.noMemory) return -Errno.ENOMEM
   if (status === DriverStatus.unsupported) return -Errno.ERANGE
   if (status !== DriverStatus.ok) {
+    // Nobody knows which of the two it sees: neither.
+    blockRequester(core, device, true)
     core.devices.fenceAll()
     return -Errno.EIO
   }
@@ -92,8 +92,7 @@ export function moveRequester(core: Core, domain: Domain, device: Device, id: nu
  * function itself is kept off the bus, because the hardware cannot tell them apart.
  */
 export function blockRequester(core: Core, device: Device, whole: boolean): number {
-  const { driver } = core
-  if (driver === null) {
+  if (core.driver === null) {
     core.devices.fence(device)
     return 0
   }
@@ -104,9 +103,7 @@ export function blockRequester(core: Core, device: Device, whole: boolean): numb
     return 0
   }
   for (const mate of mates) mate.space = -1
-  if (driver.block(device.requester) === DriverStatus.ok) return 0
-  core.devices.fenceAll()
-  return -Errno.EIO
+  return core.devices.block(device.requester) ? 0 : -Errno.EIO
 }
 
 function giveToControl(core: Core, device: Device): number {

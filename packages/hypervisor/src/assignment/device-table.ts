@@ -1,4 +1,5 @@
 /** Every PCI function that a domain can have (bridges are the hypervisor's), the groups among them, and fencing. */
+import { DriverStatus } from '@iospace/iommu/driver'
 import { Command, Config, PciBridge } from '@iospace/machine'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
@@ -14,6 +15,8 @@ export class DeviceTable {
   readonly #core: Core
   readonly #bySbdf = new Map<number, Device>()
   readonly #waiting: Waiting[] = []
+  /** Requesters whose block was not confirmed. */
+  readonly #unblocked = new Set<number>()
   readonly vectors: InterruptVectors
 
   constructor(core: Core) {
@@ -63,6 +66,20 @@ export class DeviceTable {
     for (const device of this.all()) if (!device.fenced) this.fence(device)
   }
 
+  /** Blocks `requester`; false when that is not confirmed: everything is fenced then, and it is tried again at the next reset. */
+  block(requester: number): boolean {
+    const { driver } = this.#core
+    if (driver === null || driver.block(requester) === DriverStatus.ok) return true
+    this.#unblocked.add(requester)
+    this.fenceAll()
+    return false
+  }
+
+  /** True while a table may still be looked at by a requester that should not. */
+  get blocksPending(): boolean {
+    return this.#unblocked.size > 0
+  }
+
   /** Runs `release` when the invalidations that failed have completed, which a reset tries. */
   afterReset(domain: Domain, release: () => void): void {
     this.#waiting.push({ domain, release })
@@ -71,8 +88,20 @@ export class DeviceTable {
   /** Lets go of everything that waited for an invalidation; false when it still does not complete. */
   settle(): boolean {
     const { driver } = this.#core
-    if (driver !== null && driver.completeInvalidations() !== 0) return false
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) next.release()
+    for (const requester of this.#unblocked) {
+      if (driver!.block(requester) !== DriverStatus.ok) return false
+      this.#unblocked.delete(requester)
+    }
+    if (driver !== null && driver.completeInvalidations() !== DriverStatus.ok) return false
+    const waiting = this.#waiting.splice(0)
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      next.release()
+      // It failed again, and is back in the list: what came after it relies on it.
+      if (this.#waiting.length > 0) {
+        this.#waiting.push(...waiting)
+        return false
+      }
+    }
     return true
   }
 

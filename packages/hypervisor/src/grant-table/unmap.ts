@@ -7,6 +7,7 @@ import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 import { clearDeviceGrant, forgetDeviceGrant } from '../io-space/device-grant.ts'
 import { completeInvalidations } from '../io-space/invalidate.ts'
+import type { Space } from '../io-space/space.ts'
 import { hostSlot } from './map.ts'
 import { Use, unpinGrant } from './pin.ts'
 
@@ -60,28 +61,24 @@ export class UnmapBatch {
     const flags = maptrack.flags[handle]!
     const ioPage = maptrack.ioPage[handle]!
     if (bus && page !== (ioPage >= 0 ? ioPage : core.mfn(index))) return GNTST.bad_dev_addr
-    let ended = 0
-    if (host && (flags & GNTMAP.host_map) !== 0) {
-      if (slot !== maptrack.pfn[handle] || mapper.p2m.frame(slot) !== index) return GNTST.general_error
-      mapper.p2m.clear(slot)
-      ended |= GNTMAP.host_map
-    }
-    if (bus && (flags & GNTMAP.device_map) !== 0) {
-      ended |= GNTMAP.device_map
-      if (ioPage >= 0) {
-        clearDeviceGrant(mapper.spaces[0]!, ioPage)
-        this.#invalidate = true
-      }
-    }
-    maptrack.flags[handle] = flags & ~ended
-    this.#ended[n] = ended
+    const parts = flags & (GNTMAP.host_map | GNTMAP.device_map)
+    const ended = parts & ((host ? GNTMAP.host_map : 0) | (bus ? GNTMAP.device_map : 0))
+    const endsHost = (ended & GNTMAP.host_map) !== 0
+    if (endsHost && (slot !== maptrack.pfn[handle] || mapper.p2m.frame(slot) !== index)) return GNTST.general_error
     // The handle, and with it the mirror's entry, goes with the last part (XSA-394).
-    const gone = ended !== 0 && (flags & ~ended & (GNTMAP.host_map | GNTMAP.device_map)) === 0
-    this.#last[n] = gone ? 1 : 0
-    if (gone && mapper.mirror !== null && granter !== mapper) {
-      mapper.mirror.dropGrant(index, (flags & GNTMAP.readonly) !== 0)
+    const gone = ended !== 0 && ended === parts
+    if ((ended & GNTMAP.device_map) !== 0 && ioPage >= 0) {
+      if (!clearDeviceGrant(mapper.spaces[0]!, ioPage)) return GNTST.general_error
       this.#invalidate = true
     }
+    if (gone && mapper.mirror !== null && granter !== mapper) {
+      if (!mapper.mirror.dropGrant(index, (flags & GNTMAP.readonly) !== 0)) return GNTST.general_error
+      this.#invalidate = true
+    }
+    if (endsHost) mapper.p2m.clear(slot)
+    maptrack.flags[handle] = flags & ~ended
+    this.#ended[n] = ended
+    this.#last[n] = gone ? 1 : 0
     return GNTST.okay
   }
 
@@ -99,17 +96,18 @@ export class UnmapBatch {
     const core = this.#core
     const mapper = this.#mapper
     const complete = !this.#invalidate || completeInvalidations(core)
+    const space = mapper.spaces[0]
     for (let n = 0; n < this.#count; n++) {
       const ended = this.#ended[n]!
       if (ended === 0) continue
       const handle = this.#handle[n]!
       const last = this.#last[n] === 1
-      if (complete) release(core, mapper, handle, ended, last)
+      if (complete) release(core, mapper, space, handle, ended, last)
       else {
         mapper.stuck++
         core.devices.afterReset(mapper, () => {
           mapper.stuck--
-          release(core, mapper, handle, ended, last)
+          release(core, mapper, space, handle, ended, last)
         })
         if (w !== null && this.#at[n]! >= 0) setStatus(w, this.#at[n]!, GNTST.general_error)
       }
@@ -119,14 +117,14 @@ export class UnmapBatch {
   }
 }
 
-function release(core: Core, mapper: Domain, handle: number, ended: number, last: boolean): void {
+function release(core: Core, mapper: Domain, space: Space | undefined, handle: number, ended: number, last: boolean): void {
   const { maptrack } = mapper
   const granter = core.domains[maptrack.domid[handle]!]!
   const readonly = (maptrack.flags[handle]! & GNTMAP.readonly) !== 0
   const use = ((ended & GNTMAP.host_map) === 0 ? 0 : Use.host) | ((ended & GNTMAP.device_map) === 0 ? 0 : Use.device)
   const ref = maptrack.ref[handle]!
   const ioPage = maptrack.ioPage[handle]!
-  if ((ended & GNTMAP.device_map) !== 0 && ioPage >= 0) forgetDeviceGrant(mapper.spaces[0]!, ioPage)
+  if ((ended & GNTMAP.device_map) !== 0 && ioPage >= 0) forgetDeviceGrant(space!, ioPage)
   if (last) {
     maptrack.free(handle)
     core.books.grantMapsEnded++

@@ -21,6 +21,7 @@ export class Deferred {
   /** Highest ticket given out, and highest ticket that is complete. */
   issued = 0
   completed = 0
+  #fresh = false
   /** The unit did not answer; frames in `pages` are stuck. */
   failed = false
   #stuck = 0
@@ -40,8 +41,17 @@ export class Deferred {
     this.#ranges[this.entries * 2] = page
     this.#ranges[this.entries * 2 + 1] = pages
     this.entries++
+    this.#fresh = true
     this.pages += pages
     this.#space.domain.deferred++
+  }
+
+  /** The ticket that completes everything so far: a new one if something was added since the last; 0 when nothing is pending. */
+  ticket(): number {
+    if (this.entries === 0) return 0
+    if (this.#fresh) this.issued++
+    this.#fresh = false
+    return this.issued
   }
 
   /** Completes every entry and lets go of what they held; false when the unit does not answer: then they are stuck. */

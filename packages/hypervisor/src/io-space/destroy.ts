@@ -10,22 +10,29 @@ const PAGES_BETWEEN_CHECKS = 512
 /** True, or false when the unit does not answer: then everything stays held until a reset, and goes by itself. */
 export function destroySpace(core: Core, space: Space): boolean {
   space.dead = true
-  space.driver.queueTableInvalidation(space.table)
-  if (completeInvalidations(core)) {
-    letGo(core, space)
-    return true
-  }
+  if (tryDestroy(core, space)) return true
   space.domain.stuck += space.mapped
   core.devices.afterReset(space.domain, () => {
     space.domain.stuck -= space.mapped
-    letGo(core, space)
+    destroySpace(core, space)
   })
   return false
 }
 
-function letGo(core: Core, space: Space): void {
+function tryDestroy(core: Core, space: Space): boolean {
+  if (core.devices.blocksPending) return false
+  space.driver.queueTableInvalidation(space.table)
+  if (!completeInvalidations(core)) return false
   // The tables go first: no entry may outlive the reference of its frame.
-  if (space.driver.destroyTable(space.table) !== DriverStatus.ok) core.devices.fenceAll()
+  if (space.driver.destroyTable(space.table) !== DriverStatus.ok) {
+    core.devices.fenceAll()
+    return false
+  }
+  letGo(core, space)
+  return true
+}
+
+function letGo(core: Core, space: Space): void {
   let checked = 0
   for (let page = space.pages.nextTaken(0); page >= 0; page = space.pages.nextTaken(page + 1)) {
     const value = space.pages.get(page)

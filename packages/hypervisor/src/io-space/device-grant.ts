@@ -21,16 +21,19 @@ export function mapDeviceGrant(core: Core, space: Space, index: number, readonly
   return page
 }
 
-/** Clears the entry and queues its invalidation. The address stays taken until {@link forgetDeviceGrant}. */
-export function clearDeviceGrant(space: Space, page: number): void {
-  space.clear(page, 1)
+/** Clears the entry and queues its invalidation; the address stays taken until {@link forgetDeviceGrant}. False: nothing changed. */
+export function clearDeviceGrant(space: Space, page: number): boolean {
+  if (space.clear(page, 1) !== 0) return false
   space.queue(page, 1)
   space.pages.set(page, space.pages.get(page) | Mark.pending)
+  space.noteUnmapped(page, 1)
+  return true
 }
 
 /** The invalidation is complete: the address is free. */
 export function forgetDeviceGrant(space: Space, page: number): void {
-  space.noteUnmapped(page, 1)
+  // Gone with its space, if that went meanwhile.
+  if (space.pages.get(page) === 0) return
   space.forget(page)
   space.addresses.freed(page, 1)
 }

@@ -46,9 +46,9 @@ export class Mirror {
     return this.#map(index, Access.read | Access.write)
   }
 
-  /** Takes a frame of the domain out; {@link complete} must follow before it is let go. */
-  removeOwn(index: number): void {
-    if (this.#core.frames.typeOf(index) === FrameType.writable) this.#unmap(index)
+  /** Takes a frame of the domain out; {@link complete} must follow before it is let go. False: it is still in. */
+  removeOwn(index: number): boolean {
+    return this.#core.frames.typeOf(index) !== FrameType.writable || this.#unmap(index)
   }
 
   /** Enters another domain's frame for one more grant map. */
@@ -59,7 +59,7 @@ export class Mirror {
     const present = uses !== 0
     if (!present || (!readonly && uses < WRITER)) {
       const access = readonly ? Access.read : Access.read | Access.write
-      if (present) this.#unmap(index)
+      if (present && !this.#unmap(index)) return false
       if (!this.#map(index, access)) {
         if (present) this.#map(index, Access.read)
         return false
@@ -69,16 +69,18 @@ export class Mirror {
     return true
   }
 
-  /** One grant map less: the last writer leaves it readable for readers, the last of all takes it out. {@link complete} must follow. */
-  dropGrant(index: number, readonly: boolean): void {
+  /**
+   * One grant map less: the last writer leaves it readable for readers, the last of all takes it out. {@link complete} must follow. False:
+   * nothing changed.
+   */
+  dropGrant(index: number, readonly: boolean): boolean {
     const mfn = this.#core.mfn(index)
     const uses = this.#grants.get(mfn) - (readonly ? 1 : WRITER)
+    const downgrade = uses !== 0 && !readonly && uses < WRITER
+    if ((uses === 0 || downgrade) && !this.#unmap(index)) return false
     this.#grants.set(mfn, uses)
-    if (uses === 0) this.#unmap(index)
-    else if (!readonly && uses < WRITER) {
-      this.#unmap(index)
-      this.#map(index, Access.read)
-    }
+    if (downgrade) this.#map(index, Access.read)
+    return true
   }
 
   /** Waits for the invalidations. False: the unit does not answer; devices are fenced, and nothing may be let go. */
@@ -86,20 +88,27 @@ export class Mirror {
     return completeInvalidations(this.#core)
   }
 
-  /** Keeps frames that could not be invalidated until that has succeeded, and gives them up then. */
-  abandon(index: number, count: number): void {
-    for (let i = 0; i < count; i++) {
-      this.#domain.stuck++
-      this.#core.devices.afterReset(this.#domain, () => {
-        this.#domain.stuck--
-        this.#core.frames.release(index + i)
+  /** Takes frames out that nobody has seen yet, and frees them: at once, or when their invalidation has succeeded. */
+  withdraw(frames: readonly number[]): void {
+    const core = this.#core
+    // One that cannot be taken out stays the domain's, without a slot, until its end.
+    const out = frames.filter((index) => this.removeOwn(index))
+    if (this.complete()) for (const index of out) core.frames.release(index)
+    else {
+      this.#domain.stuck += out.length
+      core.devices.afterReset(this.#domain, () => {
+        this.#domain.stuck -= out.length
+        for (const index of out) core.frames.release(index)
       })
     }
   }
 
-  /** Frees the table; no device may be attached. */
+  /** Frees the table, now or when the unit answers again; no device may be attached. */
   destroy(): void {
-    this.#driver.destroyTable(this.table)
+    const core = this.#core
+    if (!core.devices.blocksPending && this.#driver.destroyTable(this.table) === DriverStatus.ok) return
+    core.devices.fenceAll()
+    core.devices.afterReset(this.#domain, () => this.destroy())
   }
 
   #fill(): boolean {
@@ -129,9 +138,10 @@ export class Mirror {
     return status === DriverStatus.ok
   }
 
-  #unmap(index: number): void {
+  #unmap(index: number): boolean {
     const mfn = this.#core.mfn(index)
-    this.#driver.unmap(this.table, mfn >>> 20, mfn << 12, 1)
+    if (this.#driver.unmap(this.table, mfn >>> 20, mfn << 12, 1) !== DriverStatus.ok) return false
     this.#driver.queueInvalidation(this.table, mfn >>> 20, mfn << 12, 1)
+    return true
   }
 }

@@ -15,8 +15,8 @@ export function finishUnmap(call: Call, space: Space, defer: boolean, ticketAt: 
   const { deferred, domain } = space
   let ticket = 0
   let complete = true
-  if (defer && deferred.entries > 0) {
-    ticket = ++deferred.issued
+  if (defer) {
+    ticket = deferred.ticket()
     // Beyond the limit the hypervisor flushes by itself.
     if (domain.deferred > domain.limits.maxDeferred) {
       for (const other of domain.spaces) if (other !== undefined && !other.deferred.complete()) complete = false

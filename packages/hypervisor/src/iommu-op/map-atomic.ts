@@ -67,7 +67,8 @@ function undo(space: Space, batch: MapBatch, prepared: readonly Prepared[], stor
       batch.unprepare()
       return
     }
-    space.clear(kept.page, kept.pages)
+    // One that cannot be cleared stays what it is: a mapping.
+    if (space.clear(kept.page, kept.pages) !== 0) return
     for (let j = 0; j < kept.pages; j++) space.pages.set(kept.page + j, space.pages.get(kept.page + j) | Mark.pending)
     space.deferred.add(kept.page, kept.pages)
     if (!kept.follows) books.mappingsMade--

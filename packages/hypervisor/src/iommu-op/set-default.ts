@@ -5,7 +5,7 @@ import type { Device } from '../assignment/device.ts'
 import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
 import { ensureDefault } from '../io-space/default-space.ts'
-import { completeInvalidations } from '../io-space/invalidate.ts'
+import { destroySpace } from '../io-space/destroy.ts'
 import { decode } from './argument.ts'
 
 export function setDefault(call: Call, domain: Domain): number {
@@ -28,14 +28,12 @@ export function setDefault(call: Call, domain: Domain): number {
     delete domain.spaces[0]
     domain.mirror = mirror
     domain.defaultKind = DEFAULT_KIND.MIRROR
-    for (const device of moved) if (moveRequester(core, domain, device, 0) !== 0) return -Errno.EIO
-    if (empty !== undefined) empty.driver.destroyTable(empty.table)
-    return rc
+    let back = rc
+    for (const device of moved) if (moveRequester(core, domain, device, 0) !== 0) back = -Errno.EIO
+    if (empty !== undefined && !destroySpace(core, empty)) back = -Errno.EIO
+    return back
   }
   domain.defaultSettled = true
-  if (mirror !== null) {
-    if (completeInvalidations(core)) mirror.destroy()
-    else core.devices.afterReset(domain, () => mirror.destroy())
-  }
+  mirror?.destroy()
   return 0
 }

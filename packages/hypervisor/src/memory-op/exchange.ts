@@ -7,7 +7,7 @@ import { Errno, type xen_memory_exchange } from '@iospace/abi'
 import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
 import { SlotKind } from '../p2m.ts'
-import { takeBack } from './reservation.ts'
+import { enterMirror, takeBack } from './reservation.ts'
 
 const MAX_ORDER = 9
 
@@ -54,32 +54,19 @@ function exchangeChunk(call: Call, domain: Domain, { in: give, out: take }: Valu
   const list = Number(take.extent_start) + 8 * (page / 2 ** take.extent_order)
   if (!core.guest.writable(caller.p2m, list, 8 * outs)) return -Errno.EFAULT
   const fresh: number[] = []
-  const undo = (rc: number): number => {
-    for (const first of fresh) for (let j = 0; j < 2 ** take.extent_order; j++) frames.release(first + j)
-    return rc
-  }
   for (let i = 0; i < outs; i++) {
     const first = frames.allocateRun(domain.domid, take.extent_order, addressBits)
-    if (first < 0) return undo(-Errno.ENOMEM)
-    fresh.push(first)
-  }
-  const entered: number[] = []
-  for (const first of fresh) {
-    for (let j = 0; domain.mirror !== null && j < 2 ** take.extent_order; j++) {
-      if (domain.mirror.addOwn(first + j)) entered.push(first + j)
-      else {
-        for (const index of entered) domain.mirror.removeOwn(index)
-        if (domain.mirror.complete()) return undo(-Errno.ENOMEM)
-        for (const run of fresh) domain.mirror.abandon(run, 2 ** take.extent_order)
-        return -Errno.EIO
-      }
+    if (first < 0) {
+      for (const index of fresh) frames.release(index)
+      return -Errno.ENOMEM
     }
+    for (let j = 0; j < 2 ** take.extent_order; j++) fresh.push(first + j)
   }
+  if (!enterMirror(core, domain, fresh)) return -Errno.ENOMEM
   for (const index of old) if (!takeBack(core, domain, index)) return -Errno.EIO
   for (let i = 0; i < chunk; i++) {
-    const index = fresh[i >> take.extent_order]! + (i & (2 ** take.extent_order - 1))
-    if (pfns[i]! >= 0) domain.p2m.set(pfns[i]!, index, SlotKind.memory)
+    if (pfns[i]! >= 0) domain.p2m.set(pfns[i]!, fresh[i]!, SlotKind.memory)
   }
-  for (let i = 0; i < outs; i++) call.writeU64(list + 8 * i, core.mfn(fresh[i]!))
+  for (let i = 0; i < outs; i++) call.writeU64(list + 8 * i, core.mfn(fresh[i * 2 ** take.extent_order]!))
   return 0
 }

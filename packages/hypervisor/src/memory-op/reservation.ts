@@ -42,17 +42,20 @@ export function give(core: Core, domain: Domain, order: number, addressBits: num
   for (let i = 0; pfn >= 0 && i < count; i++) if (!domain.p2m.vacant(pfn + i)) return -1
   const index = order === 0 ? frames.allocate(domain.domid, addressBits) : frames.allocateRun(domain.domid, order, addressBits)
   if (index < 0) return -1
-  for (let i = 0; i < count; i++) {
-    if (domain.mirror !== null && !domain.mirror.addOwn(index + i)) {
-      for (let j = 0; j < i; j++) domain.mirror.removeOwn(index + j)
-      // Nobody has seen these frames, but a device may have guessed them.
-      if (domain.mirror.complete()) for (let j = 0; j < count; j++) frames.release(index + j)
-      else domain.mirror.abandon(index, count)
-      return -1
-    }
-  }
+  const taken = Array.from({ length: count }, (_, i) => index + i)
+  if (!enterMirror(core, domain, taken)) return -1
   for (let i = 0; pfn >= 0 && i < count; i++) domain.p2m.set(pfn + i, index + i, SlotKind.memory)
   return index
+}
+
+/** Enters fresh frames into the domain's mirror, if it has one; false, with the frames given up, when they do not fit. */
+export function enterMirror({ frames }: Core, { mirror }: Domain, fresh: readonly number[]): boolean {
+  if (mirror === null) return true
+  const refused = fresh.findIndex((index) => !mirror.addOwn(index))
+  if (refused < 0) return true
+  for (const index of fresh.slice(refused)) frames.release(index)
+  mirror.withdraw(fresh.slice(0, refused))
+  return false
 }
 
 /** Takes back the machine frames of the list. Returns extents done. */
@@ -76,10 +79,7 @@ export function decrease(call: Call, domain: Domain, reservation: Reservation): 
 export function takeBack(core: Core, domain: Domain, index: number): boolean {
   if (!core.frames.belongsTo(index, domain.domid) || core.frames.pinned(index)) return false
   // Devices first: the entry goes, and its invalidation is complete, before the slot or the reference does.
-  if (domain.mirror !== null) {
-    domain.mirror.removeOwn(index)
-    if (!domain.mirror.complete()) return false
-  }
+  if (domain.mirror !== null && !(domain.mirror.removeOwn(index) && domain.mirror.complete())) return false
   const pfn = domain.p2m.find(index)
   if (pfn >= 0) domain.p2m.clear(pfn)
   core.frames.release(index)

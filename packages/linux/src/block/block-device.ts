@@ -54,9 +54,10 @@ export interface BlockDevice {
   readonly readonly: boolean
   /** Smallest piece that the medium writes, in bytes; requests are multiples of 512 whatever it is. */
   readonly sectorSize: number
-  /** Pieces and bytes of the largest request. */
+  /** Pieces and bytes of the largest request, and bytes of its largest piece. */
   readonly maxSegments: number
   readonly maxBytes: number
+  readonly maxSegmentBytes: number
   /** Scatterlists may hold granted pages. */
   readonly takesGrants: boolean
   /** Hands a request over. It is answered by `request.done`, always later. Several may be queued before one {@link commit}. */

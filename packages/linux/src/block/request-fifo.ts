@@ -36,7 +36,9 @@ export class RequestFifo {
 
   #grow(): void {
     const { length } = this.#slots
-    this.#slots = Array.from({ length: 2 * length }, (_, i) => (i < length ? this.#slots[(this.#head + i) & (length - 1)]! : null))
+    this.#slots = Array.from({ length: 2 * length }, (_, i) =>
+      i < length ? this.#slots[(this.#head + i) & (length - 1)]! : null,
+    )
     this.#head = 0
   }
 }

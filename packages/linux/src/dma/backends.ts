@@ -7,10 +7,11 @@
  * | `iommu=off` | nommu |
  * | `iommu=soft` | swiotlb, what the device cannot reach bounces |
  * | `iommu=xen` | xen, or the device is not usable |
- * | nothing | xen where the hypervisor has an I/O space for the device, else as `soft`; nommu with `swiotlb=noforce` |
+ * | nothing | the IOMMU of the board, if this kernel drives one; xen where the hypervisor has an I/O space for the device, else as `soft`; nommu with `swiotlb=noforce` |
  */
 import { ConfigError } from '@iospace/wire'
 import { formatSbdf } from '@iospace/abi'
+import type { IommuDriver } from '@iospace/iommu/driver'
 import type { Kernel } from '../kernel.ts'
 import { openSpace } from '../xen/iommu-space.ts'
 import { DmaParameters, type DmaBackend } from './backend.ts'
@@ -18,8 +19,10 @@ import { BouncePool } from './bounce-pool.ts'
 import { DmaApi } from './dma-api.ts'
 import { DmaDebug } from './dma-debug.ts'
 import { DmaIommu } from './dma-iommu.ts'
+import { DriverTable } from './driver-table.ts'
 import { Nommu } from './nommu.ts'
 import { Swiotlb } from './swiotlb.ts'
+import { TableDomain } from './table-domain.ts'
 import { IO_TLB_DEFAULT_SIZE, IO_TLB_MIN_SIZE, IO_TLB_SEGSIZE, IO_TLB_SHIFT } from './swiotlb-constants.ts'
 import { XenIommuDomain } from './xen-iommu-domain.ts'
 
@@ -29,6 +32,8 @@ const POOL_SHARE = 1 / 16
 export class DmaBackends {
   /** Null without `dma_debug=on`. */
   readonly debug: DmaDebug | null
+  /** The driver of the board's IOMMU, enabled, where this kernel owns it. Set it before any device is used. */
+  iommu: IommuDriver | null = null
   readonly #kernel: Kernel
   readonly #bouncing: Swiotlb[] = []
   #pool: BouncePool | null = null
@@ -59,6 +64,12 @@ export class DmaBackends {
     const { iommu, swiotlb } = commandLine
     if (swiotlb.force === 'force') return this.#swiotlb(parameters, true)
     if (iommu.off) return new Nommu(memory, parameters)
+    if (!iommu.soft && !iommu.xen && this.iommu !== null) {
+      const table = DriverTable.open(this.iommu, sbdf)
+      if (typeof table === 'number')
+        throw new ConfigError('iommu', table, `is the error with which ${formatSbdf(sbdf)} could not be attached`)
+      return new DmaIommu(memory, new TableDomain(table), parameters)
+    }
     if (!iommu.soft && isDomain) {
       const space = openSpace(this.#kernel.hypercalls, sbdf)
       if (typeof space !== 'number') {

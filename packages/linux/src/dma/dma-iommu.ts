@@ -146,7 +146,9 @@ export class DmaIommu implements DmaBackend {
     this.#memory.free(buffer)
   }
 
-  release(): void {}
+  release(): void {
+    this.#domain.release()
+  }
 
   /** Maps entries from `from` on until the batch is full; the first one not mapped, or −errno with nothing of the batch mapped. */
   #mapSome(list: ScatterList, from: number, access: number): number {

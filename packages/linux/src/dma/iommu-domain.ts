@@ -34,9 +34,9 @@ export interface IommuDomain {
   unmapCommit(): number
 
   /**
-   * {@link mapRun} and its commit for many mappings of one page each, in one loop: entries of `list` from `from` on, up to the first
-   * that runs on into a second page, at most a batch. Fills their segments. The first entry not mapped (`from` when the domain
-   * leaves it to runs), or −errno with nothing of the batch mapped.
+   * {@link mapRun} and its commit in one loop, for mappings of one page each: entries of `list` from `from` on, at most a batch. Fills
+   * their segments. The first entry not mapped (`from` when one of them has a second page: make runs of them), or −errno with nothing
+   * of the batch mapped.
    */
   mapPages(list: ScatterList, memory: PlatformMemory, from: number, access: number, addressBits: number): number
   /** Ends the mappings of segments `from`…`end`−1, at most a batch, each a whole mapping. As {@link unmapCommit}. */
@@ -51,6 +51,9 @@ export interface IommuDomain {
   ungrantBegin(): void
   ungrantHandle(handle: number): void
   ungrantCommit(): number
+
+  /** The driver of the device is gone, its mappings are ended: give back what the domain itself holds. */
+  release(): void
 
   /** −errno of the commit that did less than all. */
   error: number

@@ -1,6 +1,7 @@
 /** A sub-op of iommu_op that takes a list: its argument struct, filled in once, and the list's pages. */
 import { DOMID, HYPERCALL, PAGE_SIZE } from '@iospace/abi'
 import { StateError } from '@iospace/wire'
+import type { KernelBuffer } from '../memory/kernel-buffer.ts'
 import type { KernelMemory } from '../memory/kernel-memory.ts'
 import { HypercallList } from '../xen/hypercall-list.ts'
 import type { HypercallGate } from '../xen/hypercalls.ts'
@@ -18,6 +19,8 @@ export class IommuListCall {
   /** Elements written of the batch being made; the caller sets it to 0. */
   count = 0
   readonly #gate: HypercallGate
+  readonly #memory: KernelMemory
+  readonly #header: KernelBuffer
   readonly #op: number
   readonly #address: number
   readonly #words: Int32Array
@@ -39,6 +42,8 @@ export class IommuListCall {
     if (header === null) throw new StateError('iommu_op', 'no memory for its argument')
     this.list = new HypercallList(memory, capacity, elementSize)
     this.#gate = gate
+    this.#memory = memory
+    this.#header = header
     this.#op = op
     this.#address = header.address()
     this.#words = memory.platform.words
@@ -62,6 +67,12 @@ export class IommuListCall {
     // A call that is refused as a whole writes nothing back.
     this.#words[this.#doneAt] = 0
     return this.#gate(HYPERCALL.iommu_op, this.#op, this.#address)
+  }
+
+  /** Gives its memory back. */
+  free(): void {
+    this.#memory.free(this.#header)
+    this.#memory.free(this.list.buffer)
   }
 
   /** Elements that took effect in the last call. */

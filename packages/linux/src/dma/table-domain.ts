@@ -18,6 +18,8 @@ export interface IommuTable {
   /** Clears entries; the device may still use cached ones until {@link invalidate} returns. */
   unmap(page: number, pages: number): number
   invalidate(): number
+  /** The device's driver is gone: nothing reaches memory through here any more. */
+  release(): void
 }
 
 const CAPACITY = 512
@@ -125,6 +127,10 @@ export class TableDomain implements IommuDomain {
       this.unmapRange(list.dmaHigh[i]!, low, ((low & PAGE_MASK) + list.dmaLengths[i]! + PAGE_MASK) >> PAGE_SHIFT)
     }
     return this.unmapCommit()
+  }
+
+  release(): void {
+    this.#table.release()
   }
 
   grantBegin(): void {

@@ -160,24 +160,23 @@ export class XenIommuDomain implements IommuDomain {
     const call = this.#map
     const words = this.#words
     const { at } = call.list
-    const last = Math.min(list.count, from + CAPACITY)
+    const end = Math.min(list.count, from + CAPACITY)
     const flags = access | (MAP_ELEMENT_FLAGS.ANY << MAP_FLAGS_SHIFT)
     this.#setLimit(addressBits)
     const limitLow = this.#limitLow
     const limitHigh = this.#limitHigh
-    let end = from
-    for (; end < last && offsets[end]! + lengths[end]! <= PAGE_SIZE; end++) {
-      const element = at[end - from]!
-      const place = element < 0 ? call.list.open(end - from) : element
-      words[place + MAP.gfn] = memory.machineFrame(pages[end]!)
+    for (let i = from; i < end; i++) {
+      if (offsets[i]! + lengths[i]! > PAGE_SIZE) return from
+      const element = at[i - from]!
+      const place = element < 0 ? call.list.open(i - from) : element
+      words[place + MAP.gfn] = memory.machineFrame(pages[i]!)
       words[place + MAP.pages] = 1
       words[place + MAP.limit] = limitLow
       words[place + MAP.limit + 1] = limitHigh
       words[place + MAP.access] = flags
       words[place + MAP.align] = 0
-      if (element < 0) this.#closeMap(end - from, place)
+      if (element < 0) this.#closeMap(i - from, place)
     }
-    if (end === from) return from
     call.count = end - from
     const error = call.call()
     const mapped = error === 0 ? end : from + call.done
@@ -263,6 +262,10 @@ export class XenIommuDomain implements IommuDomain {
 
   ungrantCommit(): number {
     return this.#finishAll(this.#ungrant, this.#ungrant.call(), UNGRANT.error)
+  }
+
+  release(): void {
+    for (const call of [this.#map, this.#unmap, this.#grant, this.#ungrant]) call.free()
   }
 
   // What is composed aside shares its place with others, so its constant words are written each time.

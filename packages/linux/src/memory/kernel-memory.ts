@@ -46,10 +46,4 @@ export class KernelMemory {
   window(pfn: number, bytes: number = PAGE_SIZE): KernelBuffer {
     return new KernelBuffer(this.platform, pfn, 0, bytes)
   }
-
-  /** The page number of machine frame `mfn` among the first `limit` ones; −1 when it is not there. Walks all of them: for boot. */
-  pfnOf(mfn: number, limit: number = this.platform.pages): number {
-    for (let pfn = 0; pfn < limit; pfn++) if (this.platform.machineFrame(pfn) === mfn) return pfn
-    return -1
-  }
 }

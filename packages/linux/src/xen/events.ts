@@ -10,7 +10,6 @@ import {
   evtchn_bind_pirq,
   evtchn_bind_virq,
   evtchn_close,
-  evtchn_status,
   EVTCHNOP,
   HYPERCALL,
   shared_info,
@@ -81,13 +80,6 @@ export class EventChannels {
     const value = { pirq, flags: 0, port: 0 }
     const result = this.#hypercalls.call('event_channel_op', EVTCHNOP.bind_pirq, evtchn_bind_pirq, value)
     return result < 0 ? result : value.port
-  }
-
-  /** EVTCHNSTAT of a port of this domain's; or −errno. */
-  status(port: number): number {
-    const value = { ...evtchn_status.zero(), dom: DOMID.SELF, port }
-    const result = this.#hypercalls.call('event_channel_op', EVTCHNOP.status, evtchn_status, value)
-    return result < 0 ? result : value.status
   }
 
   /** Raises the event at the other end of `port`. 0, or −errno (the other end is gone). */

@@ -33,7 +33,10 @@ export class HypercallList {
     this.stride = stride
     this.buffer = buffer
     this.#words = memory.platform.words
-    this.#bases = Int32Array.from({ length: buffer.pages }, (_, page) => memory.platform.frameOffset(buffer.pfn + page) >> 2)
+    this.#bases = Int32Array.from(
+      { length: buffer.pages },
+      (_, page) => memory.platform.frameOffset(buffer.pfn + page) >> 2,
+    )
     this.#aside = this.#bases[buffer.pages - 1]!
     const lastWhole = PAGE_WORDS - stride / 4
     this.at = Int32Array.from({ length: capacity }, (_, index) => {

@@ -7,6 +7,7 @@ export class MemoryDisk implements BlockDevice {
   readonly sectorSize = SECTOR_SIZE
   readonly maxSegments = 32
   readonly maxBytes = 32 * 4096
+  readonly maxSegmentBytes = 4096
   readonly takesGrants = false
   readonly contents: Uint8Array
   /** Operations in the order in which they were carried out: `write 8+16`, `flush`. */

@@ -50,6 +50,8 @@ export class ModelIommu implements IommuTable, DmaTranslator {
     return 0
   }
 
+  release(): void {}
+
   /** Pages that the device can reach, cached entries included. */
   get reachable(): number {
     return this.table.size + this.#stale.size

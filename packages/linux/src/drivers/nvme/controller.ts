@@ -215,12 +215,6 @@ export class NvmeController {
     command.queue.wake()
   }
 
-  /** True when the controller is gone (all ones) or says that it failed. */
-  isBroken(): boolean {
-    const status = this.registers.read32(Register.status)
-    return status === 0xffff_ffff || (status & Status.fatal) !== 0
-  }
-
   async #waitFor(mask: number, wanted: number, timeout: number): Promise<number> {
     const { kernel, registers } = this
     for (const end = kernel.now() + timeout; ; await kernel.sleep(POLL_INTERVAL)) {

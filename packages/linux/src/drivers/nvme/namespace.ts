@@ -41,6 +41,7 @@ export class NvmeNamespace implements BlockDevice {
   readonly sectorSize: number
   readonly maxSegments = MAX_SEGMENTS
   readonly maxBytes: number
+  readonly maxSegmentBytes: number
   readonly takesGrants: boolean
   readonly #geometry: NamespaceGeometry
   readonly #dma: DmaApi
@@ -76,10 +77,8 @@ export class NvmeNamespace implements BlockDevice {
     this.readonly = geometry.readonly
     this.sectorSize = 2 ** geometry.blockShift
     this.takesGrants = dma.takesGrants
-    this.#maxPages = Math.min(
-      PRP_LIST_ENTRIES,
-      Math.floor(Math.min(geometry.maxBytes, dma.maxMappingSize()) / PAGE_SIZE),
-    )
+    this.#maxPages = Math.min(PRP_LIST_ENTRIES, Math.floor(geometry.maxBytes / PAGE_SIZE))
+    this.maxSegmentBytes = dma.maxMappingSize()
     this.maxBytes = this.#maxPages * PAGE_SIZE
     this.#transfer = new Transfer(this.#maxPages)
   }
@@ -147,12 +146,15 @@ export class NvmeNamespace implements BlockDevice {
     if (op !== BlockOp.read && op !== BlockOp.write) return BlockStatus.unsupported
     const blockMask = this.sectorSize - 1
     const count = list.bytes / SECTOR_SIZE
-    if (list.count === 0 || list.count > MAX_SEGMENTS || (list.bytes & blockMask) !== 0) return BlockStatus.invalid
-    if (sector < 0 || sector + count > this.sectors || ((sector * SECTOR_SIZE) & blockMask) !== 0)
+    if (list.count === 0 || list.count > MAX_SEGMENTS || list.bytes > this.maxBytes) return BlockStatus.invalid
+    if (sector < 0 || sector + count > this.sectors || ((sector * SECTOR_SIZE) & blockMask) !== 0) {
       return BlockStatus.invalid
+    }
     // A piece that ends inside a logical block would leave a command that does not move whole blocks.
-    if (blockMask >= SECTOR_SIZE)
-      for (let i = 0; i < list.count; i++) if ((list.lengths[i]! & blockMask) !== 0) return BlockStatus.invalid
+    for (let i = 0; i < list.count; i++) {
+      const length = list.lengths[i]!
+      if (length === 0 || length > this.maxSegmentBytes || (length & blockMask) !== 0) return BlockStatus.invalid
+    }
     return op === BlockOp.write && this.readonly ? BlockStatus.ioError : BlockStatus.ok
   }
 

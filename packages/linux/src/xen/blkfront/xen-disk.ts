@@ -37,6 +37,7 @@ export class XenDisk implements BlockDevice {
   geometry: DiskGeometry
   readonly maxSegments = SEGMENTS
   readonly maxBytes = SEGMENTS * PAGE_SIZE
+  readonly maxSegmentBytes = PAGE_SIZE
   readonly takesGrants = false
   readonly #kernel: Kernel
   readonly #backend: number

@@ -30,8 +30,6 @@ export class Xenbus {
   readonly #drivers: XenbusDriver[] = []
   readonly #devices = new Map<string, XenbusDevice>()
   readonly #changed: WaitQueue
-  /** Waits of others for any change here. */
-  readonly #settled: WaitQueue
   #dirty = false
   #started = false
   #ending = false
@@ -39,7 +37,6 @@ export class Xenbus {
   constructor(kernel: Kernel) {
     this.#kernel = kernel
     this.#changed = kernel.queue('a change in xenstore')
-    this.#settled = kernel.queue('a device on the xenbus')
   }
 
   /** Binds `driver` to every device of its kind, those that come later too. Tasks only. */
@@ -58,17 +55,11 @@ export class Xenbus {
     return [...this.#devices.values()]
   }
 
-  /** Waits until no device is left: for a program that serves until its last client has gone. Tasks only. */
-  async whenIdle(): Promise<void> {
-    while (this.#devices.size > 0) await this.#settled.wait()
-  }
-
   /** @internal Ends every device. */
   async shutdown(): Promise<void> {
     this.#ending = true
     for (const device of [...this.#devices.values()].reverse()) await device.end()
     this.#devices.clear()
-    this.#settled.wakeAll()
   }
 
   #notice(): void {
@@ -99,7 +90,6 @@ export class Xenbus {
         if (device.driver !== driver || paths.includes(path)) continue
         await device.end()
         this.#devices.delete(path)
-        this.#settled.wakeAll()
       }
     }
   }

@@ -1,0 +1,204 @@
+import { expect, test } from 'vitest'
+import {
+  DEFAULT_KIND,
+  DESTROY_SPACE_FLAGS,
+  DOMID,
+  Errno,
+  GNTMAP,
+  GTF,
+  IOMMU_FLAG,
+  IOMMU_OP,
+  MAP_ELEMENT_FLAGS,
+  XENMEM,
+  XEN_DOMCTL,
+  XEN_DOMCTL_CDF,
+  domctl_createdomain,
+  domctl_max_mem,
+  iommu_attach_device,
+  iommu_create_space,
+  iommu_destroy_space,
+  iommu_detach_device,
+  iommu_flush,
+  iommu_query,
+  iommu_set_default,
+  xen_domctl,
+  xen_memory_reservation,
+} from '@iospace/abi'
+import type { IommuDriver } from '@iospace/iommu/driver'
+import { DmaOutcome } from '@iospace/machine'
+import { addGuest, assignment, deviceOf, domctl, give, iommuOp, populate, resetDevice, setLimits } from './builder.ts'
+import { entryFlags, grant, mapRef, slotAddress, unmapRef } from './grants.ts'
+import { mapGrants, mapList, page, unmapGrants, unmapList } from './lists.ts'
+import { Guest, type Rig, rig } from './rig.ts'
+
+const AT = 0x10_0000n
+const { ANY, FOLLOWS } = MAP_ELEMENT_FLAGS
+
+/** A driver over the real one in which the `nth` call of one of `methods` fails with `status`, with or without its effect. */
+function failing(driver: IommuDriver, methods: readonly (keyof IommuDriver)[], status: () => number, nth: { left: number }, effect = false): IommuDriver {
+  return new Proxy(driver, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name)
+      if (typeof value !== 'function') return value
+      if (!methods.includes(name as keyof IommuDriver)) return (value as (...a: unknown[]) => unknown).bind(target)
+      const call = value as (...a: unknown[]) => unknown
+      return (...a: unknown[]) => {
+        const fails = nth.left > 0 && --nth.left === 0
+        if (!fails || effect) {
+          const result = call.apply(target, a)
+          if (!fails) return result
+        }
+        return status()
+      }
+    },
+  })
+}
+
+/** Uses everything, expects nothing to succeed, and then undoes what it can. */
+function everything(r: Rig): void {
+  const { dom0 } = r
+  const made = domctl(dom0, XEN_DOMCTL.createdomain, 0, domctl_createdomain, { flags: XEN_DOMCTL_CDF.iommu, max_vcpus: 1, max_grant_frames: -1, max_maptrack_frames: -1 })
+  if (made.rc !== 0) return
+  const domid = made.out.domain
+  domctl(dom0, XEN_DOMCTL.max_mem, domid, domctl_max_mem, { max_memkb: 256n })
+  populate(dom0, domid, Array.from({ length: 63 }, (_, i) => i + 1))
+  domctl(dom0, XEN_DOMCTL.unpausedomain, domid, xen_domctl)
+  const guest = new Guest(r.booted.get(domid)!)
+  if (guest.view.memory.frameOffset(8) < 0) return void domctl(dom0, XEN_DOMCTL.destroydomain, domid, xen_domctl)
+  const { sbdf } = deviceOf(r, 0)
+  setLimits(dom0, domid, { spaces: 4, pinned: 1000, tablePages: 500, deferred: 50 })
+  resetDevice(dom0, sbdf)
+  assignment(dom0, XEN_DOMCTL.assign_device, domid, sbdf)
+  try {
+    grant(dom0, 8, domid, 30)
+    grant(dom0, 9, domid, 31)
+    const host = mapRef(guest, { host_addr: slotAddress(guest, 0), flags: GNTMAP.host_map, ref: 8, dom: 0 })
+    if (host.status === 0) unmapRef(guest, { host_addr: slotAddress(guest, 0), handle: host.handle })
+    guest.putU64([guest.mfn(50)])
+    guest.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, { extent_start: BigInt(guest.list), nr_extents: 1n, domid: DOMID.SELF })
+    populate(dom0, domid, [50])
+    iommuOp(guest, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY })
+    const { space } = iommuOp(guest, IOMMU_OP.create_space, iommu_create_space, { device_count: 1, devices: [sbdf, ...Array<number>(15).fill(0)] }).out
+    for (const id of [0, space]) {
+      iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device: sbdf, space: id })
+      mapList(guest, id, [page(guest, 10, { flags: ANY }), page(guest, 11, { flags: FOLLOWS }), page(guest, 12, { io_address: 2n ** 34n })])
+      mapList(guest, id, [page(guest, 13, { io_address: 2n ** 35n }), page(guest, 14, { io_address: 2n ** 36n })], { flags: IOMMU_FLAG.ALL_OR_NOTHING })
+      mapGrants(guest, id, [8, 9].map((ref) => ({ domid: 0, ref, access: 3, flags: ANY })), { flags: IOMMU_FLAG.CONTINUE })
+      const device = mapRef(guest, { flags: GNTMAP.device_map, ref: 9, dom: 0 })
+      if (device.status === 0) unmapRef(guest, { dev_bus_addr: device.dev_bus_addr, handle: device.handle })
+      unmapList(guest, id, [{ io_address: 2n ** 34n, pages: 1n }], { flags: IOMMU_FLAG.NO_FLUSH })
+      unmapList(guest, id, [{ io_address: 2n ** 35n, pages: 1n }])
+      iommuOp(guest, IOMMU_OP.flush, iommu_flush, { space: id, flags: IOMMU_FLAG.ALL })
+    }
+    iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device: sbdf })
+    iommuOp(guest, IOMMU_OP.destroy_space, iommu_destroy_space, { space, flags: DESTROY_SPACE_FLAGS.DETACH })
+  } finally {
+    domctl(dom0, XEN_DOMCTL.destroydomain, domid, xen_domctl)
+  }
+}
+
+/** What must be left when everything is over: nothing. */
+function expectNothingLeft(r: Rig, before: { freeFrames: number; hypervisorFrames: number; domains: readonly { tablePages: number }[] }, what: string): void {
+  // A reset lets a unit that failed settle; what waited for it goes then.
+  for (const index of [0, 1]) resetDevice(r.dom0, deviceOf(r, index).sbdf)
+  const after = r.hypervisor.snapshot()
+  expect([what, after.references, after.domains.map(({ domid }) => domid)]).toEqual([what, 0, [0]])
+  expect([what, after.mappings.made, after.mappings.pagesMade]).toEqual([what, after.mappings.ended, after.mappings.pagesEnded])
+  expect([what, after.grantMaps.made]).toEqual([what, after.grantMaps.ended])
+  expect([what, [8, 9].map((ref) => entryFlags(r.dom0, ref))]).toEqual([what, [GTF.permit_access, GTF.permit_access]])
+  expect([what, after.freeFrames - before.freeFrames]).toEqual([what, before.hypervisorFrames - after.hypervisorFrames])
+  expect([what, after.domains[0]!.pinned, after.domains[0]!.stuck]).toEqual([what, 0, 0])
+}
+
+function prepare(options: Parameters<typeof rig>[0] = {}) {
+  const r = rig({ lowFrames: 512, highFrames: 512, dom0Pages: 128, ...options })
+  grant(r.dom0, 8, 5, 30)
+  grant(r.dom0, 9, 5, 31)
+  return { r, before: r.hypervisor.snapshot() }
+}
+
+test('the whole of it without a failure leaves nothing', () => {
+  const { r, before } = prepare()
+  everything(r)
+  expectNothingLeft(r, before, 'no failure')
+})
+
+test('each allocation of a hypervisor frame fails in turn, and every error path restores the counters (style 8)', () => {
+  for (let nth = 1; ; nth++) {
+    const { r, before } = prepare()
+    let left = nth
+    r.hypervisor.failpoint = () => --left === 0
+    everything(r)
+    r.hypervisor.failpoint = null
+    expectNothingLeft(r, before, `allocation ${nth}`)
+    if (left > 0) return expect(nth).toBeGreaterThan(20)
+  }
+}, 60_000)
+
+const FAILURES: readonly (readonly [string, readonly (keyof IommuDriver)[], number, boolean?])[] = [
+  ['a command that is not answered', ['completeInvalidations'], -2],
+  ['a block that is not answered', ['block'], -2, true],
+  ['a block that did not happen', ['block'], -2],
+  ['an attach that is not answered', ['attach'], -2, true],
+  ['an attach that did not happen', ['attach'], -2],
+  ['a context table that there is no memory for', ['attach'], -1],
+  ['a table that there is no memory for', ['createTable'], -1],
+  ['no table tag', ['createTable'], -3],
+  ['a mapping that there is no table page for', ['map'], -1],
+  ['a mapping that the unit cannot express', ['map'], -4],
+  ['an unmap that would need a table page', ['unmap'], -1],
+  ['a destroyed table whose invalidation is not answered', ['destroyTable'], -2],
+]
+
+test.each(FAILURES)('%s, at each place in turn: nothing is let go too early, and nothing is left in the end (I4, I11)', (what, methods, status, effect) => {
+  let places = 0
+  for (let nth = 1; ; nth++) {
+    const counter = { left: 0 }
+    const { r, before } = prepare({ wrap: (driver) => failing(driver, methods, () => status, counter, effect) })
+    counter.left = nth
+    everything(r)
+    const reached = counter.left === 0
+    counter.left = 0
+    expectNothingLeft(r, before, `${what} ${nth}`)
+    if (!reached) break
+    places++
+  }
+  expect(places).toBeGreaterThan(0)
+}, 60_000)
+
+test('an unanswered invalidation: the call is EIO, the frame is stuck and its device fenced, until a reset (abi.md, stuck; Fencing)', () => {
+  const counter = { left: 0 }
+  const r = rig({ wrap: (driver) => failing(driver, ['completeInvalidations'], () => (counter.left = 1) && -2, counter) })
+  const guest = addGuest(r)
+  give(r, guest, 0, { kind: DEFAULT_KIND.EMPTY })
+  const { device, sbdf } = deviceOf(r, 0)
+  const frame = guest.mfn(10)
+  mapList(guest, 0, [page(guest, 10, { io_address: AT })])
+  const { handle } = mapGrants(guest, 0, [granted(r, guest)]).elements[0]!
+  expect(device.read(Number(AT))).toBe(0)
+  // From here on the unit never answers.
+  counter.left = 1
+  expect(unmapList(guest, 0, [{ io_address: AT, pages: 1n }]).rc).toBe(-Errno.EIO)
+  expect(unmapGrants(guest, 0, [handle]).rc).toBe(-Errno.EIO)
+  expect(device.read(Number(AT))).toBe(DmaOutcome.masterDisabled)
+  const query = () => iommuOp(guest, IOMMU_OP.query, iommu_query, {}).out
+  expect(query()).toMatchObject({ stuck: 2n, pinned: 2n })
+  expect(r.hypervisor.oracle.frame(frame)).toMatchObject({ owner: guest.domid, count: 2, typeCount: 1 })
+  expect(entryFlags(r.dom0, 8)).toBe(0x19)
+  expect(iommuOp(guest, IOMMU_OP.flush, iommu_flush, { space: 0, flags: IOMMU_FLAG.ALL }).rc).toBe(-Errno.EIO)
+  guest.view.configWrite(sbdf, 4, 2, 6)
+  expect(device.read(Number(AT))).toBe(DmaOutcome.masterDisabled)
+  expect(resetDevice(r.dom0, sbdf)).toBe(-Errno.EIO)
+  counter.left = 0
+  expect(resetDevice(r.dom0, sbdf)).toBe(0)
+  expect(query()).toMatchObject({ stuck: 0n, pinned: 0n, deferred: 0 })
+  expect(entryFlags(r.dom0, 8)).toBe(1)
+  expect(r.hypervisor.snapshot().references).toBe(0)
+  guest.view.configWrite(sbdf, 4, 2, 6)
+  expect(device.read(Number(AT))).toBe(DmaOutcome.blocked)
+})
+
+function granted(r: Rig, guest: Guest) {
+  grant(r.dom0, 8, guest.domid, 30)
+  return { domid: 0, ref: 8, access: 3, flags: ANY }
+}
