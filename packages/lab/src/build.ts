@@ -86,12 +86,12 @@ function makeDevice(machine: Machine, device: DeviceDescription, stores: SystemP
   return new NvmeController({ machine, store })
 }
 
-/** Boots a kernel over the view of a domain and starts the program that its command line names. */
+/** Starts a domain over its view, as a task of its own: boots a kernel and runs the program that its command line names. */
 function startKernel(system: System, view: DomainView, programs: SystemPorts['programs']): void {
-  const kernel = bootKernel(domainPlatform(view, view.name))
-  const init = kernel.commandLine.init ?? ''
-  const program = programs[init]
   view.tasks.spawn(`${view.name}/init`, async () => {
+    const kernel = bootKernel(domainPlatform(view, view.name))
+    const init = kernel.commandLine.init ?? ''
+    const program = programs[init]
     if (program === undefined) throw new ConfigError('init', init, 'is not a program that was handed in')
     await program(kernel)
     await kernel.shutdown()
