@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { StoreStatus } from '@iospace/devices'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { UsageError } from '../src/cli/usage-error.ts'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { HostError, UsageError } from '../src/cli/errors.ts'
 import { hashFile } from '../src/files/hash-file.ts'
 import { ImageFile } from '../src/files/image-file.ts'
 import { OutputFile } from '../src/files/output-file.ts'
+import { sameFile } from '../src/files/same-file.ts'
 
 let folder = ''
 beforeEach(() => {
@@ -53,6 +54,19 @@ describe('a disk image', () => {
     const path = join(folder, 'pipe')
     execFileSync('bash', ['-c', 'mkfifo "$0"', path])
     expect(() => ImageFile.open('--image', path)).toThrow(/is not a plain file$/)
+  })
+
+  test('a file that has bytes and says that it has none is bad usage; an empty one is an image', () => {
+    expect(() => ImageFile.open('--image', '/proc/version')).toThrow(/does not tell its length$/)
+    using image = ImageFile.open('--image', file('empty'))
+    expect(image.bytes).toBe(0)
+  })
+
+  test('that cannot be made is a sentence', () => {
+    vi.stubEnv('TMPDIR', join(folder, 'none'))
+    expect(() => ImageFile.fromSeed(1, 10)).toThrow(HostError)
+    expect(() => ImageFile.fromSeed(1, 10)).toThrow(/^no disk image can be made in .*none: it does not exist$/)
+    vi.unstubAllEnvs()
   })
 
   test('made from a seed is the same for the same seed, and goes away', () => {
@@ -147,6 +161,22 @@ describe('an output file', () => {
     expect(() => OutputFile.create('--out', path(), 1, inputs)).toThrow(message)
     expect(() => OutputFile.create('--out', path(), 1, inputs)).toThrow(UsageError)
     expect(readFileSync(inputs[0]!, 'utf8')).toBe('i')
+  })
+})
+
+describe('two paths lead to one file', () => {
+  test('that is there, or will be, by whatever folder', () => {
+    const one = file('one')
+    linkSync(one, join(folder, 'two'))
+    symlinkSync(folder, join(folder, 'here'))
+    const lead = (a: string, b: string): boolean => sameFile(join(folder, a), join(folder, b))
+    expect([lead('one', 'two'), lead('one', 'here/one'), lead('new', 'new'), lead('new', 'here/new')]).toEqual([
+      true,
+      true,
+      true,
+      true,
+    ])
+    expect([lead('one', 'new'), lead('new', 'newer'), lead('none/x', 'none/y')]).toEqual([false, false, false])
   })
 })
 

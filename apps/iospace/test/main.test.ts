@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { main } from '../src/cli/main.ts'
 import { parseOptions } from '../src/cli/options.ts'
-import { UsageError } from '../src/cli/usage-error.ts'
+import { HostError, UsageError } from '../src/cli/errors.ts'
 import type { Verb } from '../src/cli/verb.ts'
 import { fakeHost } from './host.ts'
 
@@ -12,6 +12,7 @@ const storage: Verb = {
   run: async (host, argv) => {
     const { image } = parseOptions('run storage', { image: { value: 'FILE', help: '' } }, argv)
     if (image === 'bad') throw new UsageError('--image bad is bad')
+    if (image === 'full') throw new HostError('the disk is full')
     if (image === 'bug') throw new TypeError('a bug')
     host.out.write(`ran ${image}`)
     return image === 'failing' ? 1 : 0
@@ -58,6 +59,14 @@ describe('the command line', () => {
     expect(verb).toMatchObject({ status: 0, err: '' })
     expect(verb.out).toContain('--image FILE')
     expect((await run('run', '--help')).status).toBe(0)
+  })
+
+  test('what the host does not give is one sentence, status 1', async () => {
+    expect(await run('run', 'storage', '--image', 'full')).toEqual({
+      status: 1,
+      out: '',
+      err: 'iospace: the disk is full\n',
+    })
   })
 
   test('a bug shows its stack and status 1', async () => {

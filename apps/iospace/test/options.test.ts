@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { oneOf, parseOptions, seedOf, type OptionSpecs } from '../src/cli/options.ts'
-import { UsageError } from '../src/cli/usage-error.ts'
+import { UsageError } from '../src/cli/errors.ts'
 
 const specs = {
   image: { value: 'FILE', help: 'a file' },

@@ -8,7 +8,8 @@ const reporters: NonNullable<ViteUserConfig['test']>['reporters'] = process.env[
 /** The Vitest preset of every package: tests live in `test/` (attacks in `attacks/`) and import the other packages' sources. */
 const preset: ViteUserConfig = defineConfig({
   ssr: { resolve: { conditions: ['@iospace/source'] } },
-  test: { include: ['{test,attacks}/**/*.test.ts'], passWithNoTests: true, reporters },
+  // No test here is about time: on a busy machine a whole system takes its own.
+  test: { include: ['{test,attacks}/**/*.test.ts'], passWithNoTests: true, reporters, testTimeout: 60_000 },
 })
 
 export default preset

@@ -17,8 +17,25 @@ import { schedOp } from './sched-op.ts'
 import { kick } from './upcall.ts'
 import { xenVersion } from './xen-version.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const {
+  iommu_op: IOMMU_OP,
+  grant_table_op: GRANT_TABLE_OP,
+  event_channel_op: EVENT_CHANNEL_OP,
+  memory_op: MEMORY_OP,
+  multicall: MULTICALL,
+  physdev_op: PHYSDEV_OP,
+  domctl: DOMCTL,
+  sched_op: SCHED_OP,
+  xen_version: XEN_VERSION,
+  console_io: CONSOLE_IO,
+} = HYPERCALL
+const HYPERCALLS = Count.hypercall
+
 /** Calls inside calls: a multicall's entries, other vCPUs at preemption points. */
 const MAX_DEPTH = 8
+/** Of those, what is made at boot, while memory is in one piece: a guest's call and the entries of its multicall. */
+const MADE_AT_BOOT = 2
 
 export class Dispatcher {
   readonly #core: Core
@@ -27,6 +44,7 @@ export class Dispatcher {
 
   constructor(core: Core) {
     this.#core = core
+    for (let depth = 0; depth < MADE_AT_BOOT; depth++) this.#more(depth)
   }
 
   /** A hypercall of `domain`: 0, a count, or a negative errno. Throws only what ends the calling task (TaskHung). */
@@ -35,7 +53,7 @@ export class Dispatcher {
     machine.scheduler.enter()
     if (domain.dying) return -Errno.ESRCH
     machine.interrupts.hold()
-    clock.charge(Count.hypercall)
+    clock.charge(HYPERCALLS)
     try {
       return this.enter(domain, nr, a1, a2, a3)
     } finally {
@@ -75,25 +93,25 @@ export class Dispatcher {
 
   #switch(call: Call, nr: number, a1: number, a2: number, a3: number): number {
     switch (nr) {
-      case HYPERCALL.iommu_op:
+      case IOMMU_OP:
         return iommuOp(call, a1, a2)
-      case HYPERCALL.grant_table_op:
+      case GRANT_TABLE_OP:
         return grantTableOp(call, a1, a2, a3)
-      case HYPERCALL.event_channel_op:
+      case EVENT_CHANNEL_OP:
         return eventChannelOp(call, a1, a2)
-      case HYPERCALL.memory_op:
+      case MEMORY_OP:
         return memoryOp(call, a1, a2)
-      case HYPERCALL.multicall:
+      case MULTICALL:
         return multicall(call, this, a1, a2)
-      case HYPERCALL.physdev_op:
+      case PHYSDEV_OP:
         return physdevOp(call, a1, a2)
-      case HYPERCALL.domctl:
+      case DOMCTL:
         return domctl(call, a1)
-      case HYPERCALL.sched_op:
+      case SCHED_OP:
         return schedOp(call, a1, a2)
-      case HYPERCALL.xen_version:
+      case XEN_VERSION:
         return xenVersion(call, a1, a2)
-      case HYPERCALL.console_io:
+      case CONSOLE_IO:
         return consoleIo(call, a1, a2, a3)
       default:
         return -Errno.ENOSYS

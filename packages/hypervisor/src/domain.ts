@@ -79,7 +79,6 @@ export class Domain {
   nextSpace = 1
   pinned = 0
   tablePages = 0
-  deferred = 0
   stuck = 0
   faultRing: FaultRing | null = null
   faultSequence = 0
@@ -107,6 +106,13 @@ export class Domain {
   /** Domain 0 may do everything that the control domain may. */
   get privileged(): boolean {
     return this.domid === 0
+  }
+
+  /** Pending invalidations of all its spaces. */
+  get deferred(): number {
+    let entries = 0
+    for (const space of this.spaces) if (space !== undefined) entries += space.deferred.entries
+    return entries
   }
 
   get dying(): boolean {

@@ -7,7 +7,7 @@
  */
 import { InvariantError } from '@iospace/wire'
 import { HIGH_RAM_FRAME, PAGE_SIZE, type MachineMemory, type Random } from '@iospace/machine'
-import { DOMID } from '@iospace/abi'
+import { DOMID, Errno } from '@iospace/abi'
 import { threadShuffled } from './frame-shuffle.ts'
 
 /** What a frame is used as. Page-table levels are numbered by themselves. Source: xen/arch/x86/include/asm/mm.h (PGT_*). */
@@ -140,6 +140,26 @@ export class FrameTable {
     if (!this.belongsTo(index, domid)) return false
     this.#info[index]!++
     return true
+  }
+
+  /** What a mapping holds, in one step: a general reference, and for write access a writable-type one. 0, `ENXIO`, `EACCES`. */
+  acquire(index: number, domid: number, write: boolean): number {
+    if (index < 0 || index >= this.#info.length) return -Errno.ENXIO
+    const info = this.#info[index]!
+    const holder = this.#holder[index]!
+    if ((info & (USED | ALLOCATED)) !== (USED | ALLOCATED) || holder >>> OWNER_SHIFT !== domid) return -Errno.ENXIO
+    if (write) {
+      if ((info & TYPE) !== WRITABLE || (holder & TYPE_COUNT) === TYPE_COUNT) return -Errno.EACCES
+      this.#holder[index] = holder + 1
+    }
+    this.#info[index] = info + 1
+    return 0
+  }
+
+  /** Drops what {@link acquire} took. */
+  drop(index: number, write: boolean): void {
+    if (write) this.putWritable(index)
+    this.put(index)
   }
 
   /** Takes a general reference of a frame that is known to be in use, whoever owns it. */

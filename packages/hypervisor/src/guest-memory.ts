@@ -10,6 +10,12 @@ import { PAGE_SIZE, type MachineMemory } from '@iospace/machine'
 import type { FrameTable } from './frames.ts'
 import { SlotKind, type P2m } from './p2m.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const PAGE = PAGE_SIZE
+const READONLY = SlotKind.grantReadonly
+
+/** Up to here words are moved one by one: a bulk copy costs more to begin. */
+const FEW_BYTES = 96
 /** Guest pointers are below this: 2^31 pages. */
 const POINTER_END = 2 ** 43
 
@@ -22,7 +28,7 @@ export class HeldRange {
   #length = 0
 
   constructor(maxBytes: number) {
-    this.#frames = new Int32Array(Math.ceil(maxBytes / PAGE_SIZE) + 1)
+    this.#frames = new Int32Array(Math.ceil(maxBytes / PAGE) + 1)
   }
 
   get length(): number {
@@ -34,13 +40,13 @@ export class HeldRange {
     this.#pages = 0
     this.#length = length
     if (!(pointer >= 0 && pointer + length <= POINTER_END)) return false
-    const first = Math.floor(pointer / PAGE_SIZE)
-    this.#offset = pointer - first * PAGE_SIZE
-    const pages = length === 0 ? 0 : Math.ceil((this.#offset + length) / PAGE_SIZE)
+    const first = Math.floor(pointer / PAGE)
+    this.#offset = pointer - first * PAGE
+    const pages = length === 0 ? 0 : Math.ceil((this.#offset + length) / PAGE)
     if (pages > this.#frames.length) return false
     for (let i = 0; i < pages; i++) {
       const index = p2m.frame(first + i)
-      if (index < 0 || (writable && p2m.kind(first + i) === SlotKind.grantReadonly)) {
+      if (index < 0 || (writable && p2m.kind(first + i) === READONLY)) {
         this.drop(frames)
         return false
       }
@@ -51,13 +57,43 @@ export class HeldRange {
     return true
   }
 
+  /**
+   * The common argument in one go: a struct of `size` bytes, a multiple of 4, that says so in its first word, aligned and inside one page. It is
+   * held and copied to byte offset `to`, each word fetched once. False, with nothing held, for every other.
+   */
+  takeStruct(frames: FrameTable, p2m: P2m, memory: MachineMemory, pointer: number, size: number, to: number): boolean {
+    const offset = pointer & (PAGE - 1)
+    if (!(pointer >= 0 && pointer < POINTER_END) || (offset & 3) !== 0 || offset + size > PAGE) return false
+    const pfn = (pointer - offset) / PAGE
+    const index = p2m.frame(pfn)
+    if (index < 0 || p2m.kind(pfn) === READONLY) return false
+    const { words } = memory
+    const from = (index * PAGE + offset) >> 2
+    if (words[from] !== size) return false
+    words[to >> 2] = size
+    for (let i = 1; i < size >> 2; i++) words[(to >> 2) + i] = words[from + i]!
+    frames.hold(index)
+    this.#frames[0] = index
+    this.#pages = 1
+    this.#offset = offset
+    this.#length = size
+    return true
+  }
+
   /** Copies `length` held bytes from byte `at` of the range to byte offset `to` of the flat memory. */
   copyIn(memory: MachineMemory, at: number, to: number, length: number): void {
+    const first = this.#offset + at
+    if (length <= FEW_BYTES && (first & 3) === 0 && (first & (PAGE - 1)) + length <= PAGE) {
+      const { words } = memory
+      const from = (this.#frames[first >> 12]! * PAGE + (first & (PAGE - 1))) >> 2
+      for (let i = 0; i < (length + 3) >> 2; i++) words[(to >> 2) + i] = words[from + i]!
+      return
+    }
     for (let done = 0; done < length; ) {
       const place = this.#offset + at + done
-      const within = place & (PAGE_SIZE - 1)
-      const piece = Math.min(length - done, PAGE_SIZE - within)
-      memory.copy(to + done, this.#frames[place >> 12]! * PAGE_SIZE + within, piece)
+      const within = place & (PAGE - 1)
+      const piece = Math.min(length - done, PAGE - within)
+      memory.copy(to + done, this.#frames[place >> 12]! * PAGE + within, piece)
       done += piece
     }
   }
@@ -66,9 +102,9 @@ export class HeldRange {
   copyOut(memory: MachineMemory, from: number, at: number, length: number): void {
     for (let done = 0; done < length; ) {
       const place = this.#offset + at + done
-      const within = place & (PAGE_SIZE - 1)
-      const piece = Math.min(length - done, PAGE_SIZE - within)
-      memory.copy(this.#frames[place >> 12]! * PAGE_SIZE + within, from + done, piece)
+      const within = place & (PAGE - 1)
+      const piece = Math.min(length - done, PAGE - within)
+      memory.copy(this.#frames[place >> 12]! * PAGE + within, from + done, piece)
       done += piece
     }
   }
@@ -82,7 +118,7 @@ export class HeldRange {
   /** Byte offset in the flat memory of byte `at` of the range. */
   offsetOf(at: number): number {
     const place = this.#offset + at
-    return this.#frames[place >> 12]! * PAGE_SIZE + (place & (PAGE_SIZE - 1))
+    return this.#frames[place >> 12]! * PAGE + (place & (PAGE - 1))
   }
 
   /** Writes a 32-bit word at byte `at` of the range. */
@@ -121,25 +157,25 @@ export class GuestMemory {
   /** True when all of `length` bytes at `pointer` can be written. */
   writable(p2m: P2m, pointer: number, length: number): boolean {
     if (!(pointer >= 0 && pointer + length <= POINTER_END)) return false
-    const last = Math.floor((pointer + length - 1) / PAGE_SIZE)
-    for (let pfn = Math.floor(pointer / PAGE_SIZE); pfn <= last; pfn++) {
-      if (p2m.frame(pfn) < 0 || p2m.kind(pfn) === SlotKind.grantReadonly) return false
+    const last = Math.floor((pointer + length - 1) / PAGE)
+    for (let pfn = Math.floor(pointer / PAGE); pfn <= last; pfn++) {
+      if (p2m.frame(pfn) < 0 || p2m.kind(pfn) === READONLY) return false
     }
     return true
   }
 
   /** A 32-bit word at byte `at` of frame `index`. */
   load32(index: number, at: number): number {
-    return this.memory.words[(index * PAGE_SIZE + at) >> 2]! >>> 0
+    return this.memory.words[(index * PAGE + at) >> 2]! >>> 0
   }
 
   store32(index: number, at: number, value: number): void {
-    this.memory.words[(index * PAGE_SIZE + at) >> 2] = value
+    this.memory.words[(index * PAGE + at) >> 2] = value
   }
 
   /** Stores `value` if the word is `expected`, as one event; returns what the word was. */
   compareExchange32(index: number, at: number, expected: number, value: number): number {
-    const word = (index * PAGE_SIZE + at) >> 2
+    const word = (index * PAGE + at) >> 2
     const old = this.memory.words[word]! >>> 0
     if (old === expected >>> 0) this.memory.words[word] = value
     return old
@@ -147,7 +183,7 @@ export class GuestMemory {
 
   /** Sets bit `bit`, counted from byte `at` of frame `index`; true if it was set before. */
   setBit(index: number, at: number, bit: number): boolean {
-    const word = ((index * PAGE_SIZE + at) >> 2) + (bit >> 5)
+    const word = ((index * PAGE + at) >> 2) + (bit >> 5)
     const old = this.memory.words[word]!
     this.memory.words[word] = old | (1 << (bit & 31))
     return ((old >>> (bit & 31)) & 1) !== 0
@@ -155,37 +191,37 @@ export class GuestMemory {
 
   /** Clears bit `bit`; true if it was set before. */
   clearBit(index: number, at: number, bit: number): boolean {
-    const word = ((index * PAGE_SIZE + at) >> 2) + (bit >> 5)
+    const word = ((index * PAGE + at) >> 2) + (bit >> 5)
     const old = this.memory.words[word]!
     this.memory.words[word] = old & ~(1 << (bit & 31))
     return ((old >>> (bit & 31)) & 1) !== 0
   }
 
   testBit(index: number, at: number, bit: number): boolean {
-    return ((this.memory.words[((index * PAGE_SIZE + at) >> 2) + (bit >> 5)]! >>> (bit & 31)) & 1) !== 0
+    return ((this.memory.words[((index * PAGE + at) >> 2) + (bit >> 5)]! >>> (bit & 31)) & 1) !== 0
   }
 
   /** Copies between two frames, `length` bytes inside each. */
   copyBetween(from: number, fromAt: number, to: number, toAt: number, length: number): void {
-    this.memory.copy(to * PAGE_SIZE + toAt, from * PAGE_SIZE + fromAt, length)
+    this.memory.copy(to * PAGE + toAt, from * PAGE + fromAt, length)
   }
 
   /** Encodes a struct at byte `at` of frame `index`. */
   writeStruct<F extends Fields>(index: number, at: number, struct: Struct<F>, value: ValueOf<F>): void {
-    struct.write(this.memory.view, index * PAGE_SIZE + at, value)
+    struct.write(this.memory.view, index * PAGE + at, value)
   }
 
   #copy(p2m: P2m, pointer: number, at: number, length: number, out: boolean): boolean {
     if (!(pointer >= 0 && pointer + length <= POINTER_END)) return false
     for (let done = 0; done < length; ) {
       const place = pointer + done
-      const pfn = Math.floor(place / PAGE_SIZE)
-      const within = place - pfn * PAGE_SIZE
+      const pfn = Math.floor(place / PAGE)
+      const within = place - pfn * PAGE
       const index = p2m.frame(pfn)
       if (index < 0 || this.#frames.owner(index) < 0) return false
-      const piece = Math.min(length - done, PAGE_SIZE - within)
-      if (out) this.memory.copy(index * PAGE_SIZE + within, at + done, piece)
-      else this.memory.copy(at + done, index * PAGE_SIZE + within, piece)
+      const piece = Math.min(length - done, PAGE - within)
+      if (out) this.memory.copy(index * PAGE + within, at + done, piece)
+      else this.memory.copy(at + done, index * PAGE + within, piece)
       done += piece
     }
     return true

@@ -62,7 +62,7 @@ export interface IommuFault {
   addressValid: boolean
   /** The unit's own code. */
   hardwareReason: number
-  /** A record was lost before this one. */
+  /** The log was full at about this record: later faults were lost. */
   lostBefore: boolean
 }
 
@@ -70,6 +70,9 @@ export interface IommuFault {
 export interface DriverPort {
   /** A frame for tables or queues, all zero and written back to memory; −1 when the reserve is empty. */
   allocatePage(): number
+  /** The first of 2^`order` consecutive frames, each as from {@link allocatePage}, for tables that span pages; −1 when there are none. */
+  allocateRun(order: number): number
+  /** Gives back a frame, one of a run too. */
   freePage(mfn: number): void
   /** One atomic 8-byte store to entry `index` (0…511) of frame `mfn`. A device may act right after each one. */
   store64(mfn: number, index: number, hi: number, lo: number): void

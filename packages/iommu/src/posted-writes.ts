@@ -9,9 +9,9 @@ import type { Clock, MachineMemory } from '@iospace/machine'
 const SLOTS = 16
 
 export class PostedWrites {
-  readonly #memory: MachineMemory
-  readonly #clock: Clock
-  readonly #delay: number = 0
+  declare private readonly memory: MachineMemory
+  declare private readonly clock: Clock
+  declare private readonly delay: number
   /** Per slot: flat-memory offset, length, time. */
   readonly #slots = new Float64Array(SLOTS * 3)
   #next = 0
@@ -19,9 +19,9 @@ export class PostedWrites {
 
   /** `delay`: ns that a write may take. */
   constructor(memory: MachineMemory, clock: Clock, delay: number) {
-    this.#memory = memory
-    this.#clock = clock
-    this.#delay = delay
+    this.memory = memory
+    this.clock = clock
+    this.delay = delay
   }
 
   /** A write of `length` bytes went to flat-memory offset `at` (32 bits of any sign), inside one page. */
@@ -30,7 +30,7 @@ export class PostedWrites {
     const slots = this.#slots
     slots[slot] = at
     slots[slot + 1] = length
-    slots[slot + 2] = this.#clock.now
+    slots[slot + 2] = this.clock.now
     this.#next = slot === (SLOTS - 1) * 3 ? 0 : slot + 3
     this.#drained = false
   }
@@ -48,11 +48,11 @@ export class PostedWrites {
     for (let slot = 0; slot < slots.length; slot += 3) {
       const at = slots[slot]! >>> 0
       const length = slots[slot + 1]!
-      const left = slots[slot + 2]! + this.#delay - this.#clock.now
+      const left = slots[slot + 2]! + this.delay - this.clock.now
       if (length === 0 || left <= 0 || at >>> 12 < index || at >>> 12 >= index + frames) continue
       slots[slot + 1] = 0
-      const data = this.#memory.bytes.slice(at, at + length)
-      this.#clock.after(left, () => this.#memory.bytes.set(data, at))
+      const data = this.memory.bytes.slice(at, at + length)
+      this.clock.after(left, () => this.memory.bytes.set(data, at))
     }
   }
 }

@@ -1,2 +1,3 @@
 /** The facts of each IOMMU: offsets, masks, formats. No behaviour. */
 export * as vtd from './vtd/spec/index.ts'
+export * as amdvi from './amdvi/spec/index.ts'

@@ -10,19 +10,19 @@ export interface TableMemory {
 
 /** Tables in a board's memory: accesses fail where there is no RAM. */
 export class MachineTables implements TableMemory {
-  readonly words: Int32Array
-  readonly #lowFrames: number = 0
-  readonly #memory: MachineMemory
+  declare readonly words: Int32Array
+  declare private readonly lowFrames: number
+  declare private readonly memory: MachineMemory
 
   constructor(memory: MachineMemory) {
     this.words = memory.words
-    this.#lowFrames = memory.lowFrames
-    this.#memory = memory
+    this.lowFrames = memory.lowFrames
+    this.memory = memory
   }
 
   entryAt(mfn: number, index: number): number {
-    if (mfn < this.#lowFrames) return (mfn << 10) | (index << 1)
-    const frame = this.#memory.frameIndex(mfn)
+    if (mfn < this.lowFrames) return (mfn << 10) | (index << 1)
+    const frame = this.memory.frameIndex(mfn)
     return frame < 0 ? -1 : (frame << 10) | (index << 1)
   }
 }

@@ -47,6 +47,17 @@ test('a block is freed once, by its first page', () => {
   expect(() => allocator.free(pfn)).toThrow(/does not begin an allocated block/)
 })
 
+test('the block of a page that was withheld is freed and never given out again; its neighbours are', () => {
+  const allocator = new PageAllocator(16)
+  allocator.release(0, 16)
+  const pfn = allocator.allocate(1)
+  allocator.withhold(pfn + 1)
+  allocator.free(pfn)
+  expect(allocator.freePages).toBe(14)
+  const rest = Array.from({ length: 14 }, () => allocator.allocate(0))
+  expect([rest.includes(-1), rest.includes(pfn), rest.includes(pfn + 1), allocator.allocate(0)]).toEqual([false, false, false, -1])
+})
+
 test('the order of a count of pages is the next power of two', () => {
   expect([0, 1, 2, 3, 4, 5, 64, 65].map(orderOf)).toEqual([0, 0, 1, 2, 2, 3, 6, 7])
 })

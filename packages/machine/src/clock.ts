@@ -34,10 +34,10 @@ class Event implements ClockTimer {
   sequence = 0
   at = NOWHERE
   readonly action: () => void
-  readonly #clock: Clock
+  declare private readonly clock: Clock
 
   constructor(clock: Clock, action: () => void) {
-    this.#clock = clock
+    this.clock = clock
     this.action = action
   }
 
@@ -46,21 +46,21 @@ class Event implements ClockTimer {
   }
 
   start(delay: number): void {
-    this.#clock.schedule(this, delay)
+    this.clock.schedule(this, delay)
   }
 
   cancel(): void {
-    if (this.at !== NOWHERE) this.#clock.remove(this)
+    if (this.at !== NOWHERE) this.clock.remove(this)
   }
 }
 
 export class Clock {
   /** How often each event of {@link Count} happened. Written by everyone, through `charge` and `count`. */
   readonly counts = new Float64Array(countNames.length)
-  readonly preset: CostPreset
+  declare readonly preset: CostPreset
   /** @internal Called in CPU context after due hardware has run: interrupts that it requested are delivered then. */
   afterHardware: () => void = () => {}
-  readonly #cost: Float64Array
+  declare private readonly cost: Float64Array
   /** [now, due time of the first event] in ns: doubles in a typed array are not boxed. */
   readonly #time = new Float64Array([0, Infinity])
   readonly #heap: Event[] = []
@@ -69,7 +69,7 @@ export class Clock {
 
   constructor(preset: CostPreset = xeon2006) {
     this.preset = preset
-    this.#cost = Float64Array.from(countNames, (name) => preset[name])
+    this.cost = Float64Array.from(countNames, (name) => preset[name])
   }
 
   /** Virtual nanoseconds since the machine was switched on. */
@@ -90,7 +90,15 @@ export class Clock {
   /** Counts `times` events of `kind` on the CPU, spends their time, and runs hardware that became due. */
   charge(kind: number, times = 1): void {
     this.counts[kind]! += times
-    const now = (this.#time[NOW]! += this.#cost[kind]! * times)
+    const now = (this.#time[NOW]! += this.cost[kind]! * times)
+    if (now >= this.#time[DUE]!) this.#runDue()
+  }
+
+  /** As two charges of one event each, with no hardware in between. */
+  chargeBoth(first: number, second: number): void {
+    this.counts[first]!++
+    this.counts[second]!++
+    const now = (this.#time[NOW]! += this.cost[first]! + this.cost[second]!)
     if (now >= this.#time[DUE]!) this.#runDue()
   }
 

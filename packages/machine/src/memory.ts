@@ -34,17 +34,17 @@ const BULK_MODULE = new Uint8Array([
 ])
 
 export class MachineMemory {
-  readonly lowFrames: number
-  readonly highFrames: number
-  readonly bytes: Uint8Array
-  readonly words: Int32Array
-  readonly doubles: Float64Array
-  readonly view: DataView
+  declare readonly lowFrames: number
+  declare readonly highFrames: number
+  declare readonly bytes: Uint8Array
+  declare readonly words: Int32Array
+  declare readonly doubles: Float64Array
+  declare readonly view: DataView
   /** Copies `length` bytes from byte offset `from` to byte offset `to` of the flat memory; ranges may overlap. */
   readonly copy: (to: number, from: number, length: number) => void
   /** Sets `length` bytes at byte offset `at` to `value`. */
   readonly fill: (at: number, value: number, length: number) => void
-  readonly #boardEnd: number
+  declare private readonly boardEnd: number
   #boardNext: number
 
   constructor({ lowFrames, highFrames, boardBytes }: MemoryOptions) {
@@ -69,7 +69,7 @@ export class MachineMemory {
     this.copy = bulk.exports['c'] as (to: number, from: number, length: number) => void
     this.fill = bulk.exports['f'] as (at: number, value: number, length: number) => void
     this.#boardNext = ram
-    this.#boardEnd = ram + boardBytes
+    this.boardEnd = ram + boardBytes
   }
 
   /** RAM frames in all; frame numbers themselves have a hole, see {@link frameAt}. */
@@ -118,7 +118,7 @@ export class MachineMemory {
   boardMemory(bytes: number): number {
     const at = this.#boardNext
     const next = at + Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE
-    if (next > this.#boardEnd)
+    if (next > this.boardEnd)
       throw new ConfigError('memory.boardBytes', bytes, "more bytes are wanted than the devices' board memory has left")
     this.#boardNext = next
     return at

@@ -23,12 +23,12 @@ interface Region {
 }
 
 export class MmioBus {
-  readonly #clock: Clock
+  declare private readonly clock: Clock
   #regions: Region[] = []
   #last: Region | null = null
 
   constructor(clock: Clock) {
-    this.#clock = clock
+    this.clock = clock
   }
 
   /** Places `device` at [`base`, `base` + `bytes`). A range that overlaps another is a wiring mistake. */
@@ -55,19 +55,19 @@ export class MmioBus {
   }
 
   read32(address: number): number {
-    this.#clock.charge(Count.mmioRead)
+    this.clock.charge(Count.mmioRead)
     const region = this.#find(address, 4)
     return region === null ? 0xffffffff : region.device.read32(address - region.base) >>> 0
   }
 
   write32(address: number, value: number): void {
-    this.#clock.charge(Count.mmioWrite)
+    this.clock.charge(Count.mmioWrite)
     const region = this.#find(address, 4)
     if (region !== null) region.device.write32(address - region.base, value >>> 0)
   }
 
   read64(address: number): bigint {
-    this.#clock.charge(Count.mmioRead)
+    this.clock.charge(Count.mmioRead)
     const region = this.#find(address, 8)
     if (region === null) return 0xffff_ffff_ffff_ffffn
     const { device, base } = region
@@ -77,7 +77,7 @@ export class MmioBus {
   }
 
   write64(address: number, value: bigint): void {
-    this.#clock.charge(Count.mmioWrite)
+    this.clock.charge(Count.mmioWrite)
     const region = this.#find(address, 8)
     if (region === null) return
     const { device, base } = region

@@ -40,8 +40,9 @@ export interface Scene {
   readonly iommu?: 'vtd' | 'none'
   readonly seed?: number
   readonly attacker: Program
-  /** In the place of the driver domain's own program. */
+  /** In the place of the driver domain's own program, and of the neighbour's. */
   readonly driver?: Program
+  readonly neighbour?: Program
   /** The attacker has a rogue device, and is lent a page by the control domain. */
   readonly rogue?: boolean
   /** What everyone reads as xvda. */
@@ -112,9 +113,15 @@ export async function play(scene: Scene): Promise<Played> {
     }),
     [DRIVER]: scene.driver ?? driverDomain({ onEnd: (result) => (counts = result) }),
     [ATTACKER]: scene.attacker,
-    [NEIGHBOUR]: reader({ readings: 2, before: async (kernel, reading) => {
-      while (reading > 0 && !gone()) await kernel.sleep(500e3)
-    }, onHash: (hash) => hashes.push(hash) }),
+    [NEIGHBOUR]:
+      scene.neighbour ??
+      reader({
+        readings: 2,
+        before: async (kernel, reading) => {
+          while (reading > 0 && !gone()) await kernel.sleep(500e3)
+        },
+        onHash: (hash) => hashes.push(hash),
+      }),
   }
   const { turn, close } = messageTurn()
   try {

@@ -142,6 +142,8 @@ describe('permissions (xenstore.txt)', () => {
     guest.call('WRITE', 'x|1')
     const path = `/local/domain/${GUEST}/x`
     expect(other.call('SET_PERMS', `${path}|b${OTHER}|`)).toBe('EACCES')
+    // No more is told of a node that is not there.
+    expect(other.call('SET_PERMS', `${path}/none|b${OTHER}|`)).toBe('EACCES')
     expect(guest.call('SET_PERMS', `${path}|n${OTHER}|`)).toBe('EPERM')
     expect(guest.call('SET_PERMS', `${path}|n${GUEST}|r${OTHER}|`)).toBe('OK|')
     expect(other.call('READ', `${path}|`)).toBe('1')
@@ -308,7 +310,7 @@ describe('domains (xenstore.txt)', () => {
 })
 
 describe('quotas of a guest', () => {
-  const quota = { ...DEFAULT_QUOTA, nodes: 10, watches: 3, transactions: 2 }
+  const quota = { ...DEFAULT_QUOTA, nodes: 10, watches: 3, transactions: 2, transactionNodes: 40 }
   const limited = () => {
     const { store } = makeStore(quota)
     const dom0 = clientOf(store, 0)
@@ -339,6 +341,22 @@ describe('quotas of a guest', () => {
     expect(guest.call('WRITE', `v|${'x'.repeat(2049)}`)).toBe('ENOSPC')
     expect(guest.call('SET_PERMS', `v|n${GUEST}|r1|r2|r4|r5|`)).toBe('OK|')
     expect(guest.call('SET_PERMS', `v|n${GUEST}|r1|r2|r4|r5|r6|`)).toBe('ENOSPC')
+  })
+
+  test('what one transaction keeps: paths that it touched and changes, ENOSPC beyond; it can still end', () => {
+    const { dom0, guest } = limited()
+    const begin = (): number => Number(guest.call('TRANSACTION_START', '|').replace('|', ''))
+    const reader = begin()
+    let touched = 0
+    while (touched < 5000 && guest.call('READ', `n${touched}|`, reader) === 'ENOENT') touched++
+    const writer = begin()
+    let written = 0
+    while (written < 5000 && guest.call('WRITE', `v|${written}`, writer) === 'OK|') written++
+    expect([touched, written]).toEqual([quota.transactionNodes - 1, quota.transactionNodes - 2])
+    expect([guest.call('READ', 'n0|', reader), guest.call('WRITE', 'v|', writer)]).toEqual(['ENOSPC', 'ENOSPC'])
+    expect(guest.call('TRANSACTION_END', 'T|', writer)).toBe('OK|')
+    expect(dom0.call('READ', `/local/domain/${GUEST}/v|`)).toBe(String(written - 1))
+    expect(guest.call('TRANSACTION_END', 'F|', reader)).toBe('OK|')
   })
 
   test('do not bind the control domain', () => {

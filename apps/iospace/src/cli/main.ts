@@ -2,7 +2,7 @@
 import { IospaceError } from '@iospace/wire'
 import { generalHelp, verbHelp } from './help.ts'
 import type { Host } from './host.ts'
-import { UsageError } from './usage-error.ts'
+import { HostError, UsageError } from './errors.ts'
 import type { Verb } from './verb.ts'
 
 /**
@@ -17,8 +17,9 @@ export async function main(host: Host, verbs: readonly Verb[], argv: readonly st
       host.err.write(`iospace: ${error.message} (see iospace --help)\n`)
       return 2
     }
-    const bug = !(error instanceof IospaceError) && error instanceof Error
-    host.err.write(`iospace: ${bug ? (error.stack ?? error.message) : String(error)}\n`)
+    const bug = error instanceof Error && !(error instanceof IospaceError) && !(error instanceof HostError)
+    const text = bug ? (error.stack ?? error.message) : error instanceof HostError ? error.message : String(error)
+    host.err.write(`iospace: ${text}\n`)
     return 1
   }
 }

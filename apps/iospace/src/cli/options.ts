@@ -1,6 +1,6 @@
 /** Options of a verb: what they are called, what they take, and their values out of a command line, over `parseArgs` of node:util. */
 import { parseArgs } from 'node:util'
-import { UsageError } from './usage-error.ts'
+import { UsageError } from './errors.ts'
 
 export interface OptionSpec {
   /** How the value is called in the help; absent for a flag. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { StoreStatus, type BlockStore } from '@iospace/devices'
 import { Random } from '@iospace/machine'
-import { UsageError } from '../cli/usage-error.ts'
+import { HostError, UsageError } from '../cli/errors.ts'
 import { beforeExit } from './cleanup.ts'
 import { reasonOf } from './reason.ts'
 
@@ -35,16 +35,28 @@ export class ImageFile implements BlockStore, Disposable {
       const stat = statSync(path)
       if (stat.isDirectory()) throw new UsageError(`${option} ${path} is a folder, not a file`)
       if (!stat.isFile()) throw new UsageError(`${option} ${path} is not a plain file`)
-      return new ImageFile(path, openSync(path, 'r'), () => undefined)
+      const image = new ImageFile(path, openSync(path, 'r'), () => undefined)
+      if (image.bytes > 0 || readSync(image.#fd, new Uint8Array(1), 0, 1, 0) === 0) return image
+      image[Symbol.dispose]()
+      // Files of /proc and the like: their length is 0, and yet they have bytes.
+      throw new UsageError(`${option} ${path} does not tell its length`)
     } catch (error) {
       if (error instanceof UsageError) throw error
       throw new UsageError(`${option} ${path} cannot be read: ${reasonOf(error)}`)
     }
   }
 
-  /** Makes `bytes` pseudo-random bytes from `seed` in a folder of their own, which goes away with this object or the process. */
+  /**
+   * Makes `bytes` pseudo-random bytes from `seed` in a folder of their own, which goes away with this object or the process. HostError
+   * where there is no room for them.
+   */
   static fromSeed(seed: number, bytes: number = DEMO_IMAGE_BYTES): ImageFile {
-    const folder = mkdtempSync(join(tmpdir(), 'iospace-'))
+    let folder: string
+    try {
+      folder = mkdtempSync(join(tmpdir(), 'iospace-'))
+    } catch (error) {
+      throw new HostError(`no disk image can be made in ${tmpdir()}: ${reasonOf(error)}`)
+    }
     const remove = (): void => rmSync(folder, { recursive: true, force: true })
     const keep = beforeExit(remove)
     const release = (): void => {
@@ -57,7 +69,7 @@ export class ImageFile implements BlockStore, Disposable {
       return new ImageFile(path, openSync(path, 'r'), release)
     } catch (error) {
       release()
-      throw error
+      throw new HostError(`a disk image of ${bytes} bytes cannot be made in ${tmpdir()}: ${reasonOf(error)}`)
     }
   }
 

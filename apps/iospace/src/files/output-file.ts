@@ -17,7 +17,7 @@ import {
 } from 'node:fs'
 import { dirname } from 'node:path'
 import { StoreStatus, type BlockStore } from '@iospace/devices'
-import { UsageError } from '../cli/usage-error.ts'
+import { UsageError } from '../cli/errors.ts'
 import { reasonOf } from './reason.ts'
 
 export class OutputFile implements BlockStore, Disposable {
@@ -108,6 +108,12 @@ export class OutputFile implements BlockStore, Disposable {
       this.#failed('written', error)
       return false
     }
+  }
+
+  /** Takes the file away again: nothing was run. */
+  discard(): void {
+    this.#close()
+    rmSync(this.partialPath, { force: true })
   }
 
   /** Closes the file; without {@link finish} it stays what it is, partial. */

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import type { Host } from '../cli/host.ts'
 import { oneOf, parseOptions, seedOf, type OptionSpecs } from '../cli/options.ts'
-import { UsageError } from '../cli/usage-error.ts'
+import { UsageError } from '../cli/errors.ts'
 
 export const DMA_CHOICES = ['auto', 'xen', 'swiotlb', 'nommu'] as const
 export const IOMMU_CHOICES = ['vtd', 'none'] as const

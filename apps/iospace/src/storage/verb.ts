@@ -1,6 +1,7 @@
 /** `iospace run storage`. */
+import { statSync } from 'node:fs'
 import type { Host } from '../cli/host.ts'
-import { UsageError } from '../cli/usage-error.ts'
+import { UsageError } from '../cli/errors.ts'
 import type { Verb } from '../cli/verb.ts'
 import { hashFile } from '../files/hash-file.ts'
 import { ImageFile } from '../files/image-file.ts'
@@ -33,7 +34,7 @@ export const storageVerb: Verb = {
     const options = storageOptions(host, argv)
     using image = options.image === null ? ImageFile.fromSeed(options.seed) : ImageFile.open('--image', options.image)
     using out = options.out === null ? null : OutputFile.create('--out', options.out, image.bytes, [image.path])
-    using trace = options.trace === null ? null : openTrace(options.trace, [image.path, out?.path, out?.partialPath])
+    using trace = openTrace(options.trace, image, out)
     return await measured(host, options, image, out, trace)
   },
 }
@@ -49,8 +50,9 @@ async function measured(
   using expected = hashFile(image.path, image.bytes)
   const trace = file === null ? null : new ChromeTrace(file, { seed, dma, iommu, time: 'virtual, a model' })
   const start = host.now()
-  using watchdog = new Watchdog({ seconds: WATCHDOG_SECONDS })
   const result = await (async () => {
+    // No longer than the run: what comes after it has no turns to show.
+    using watchdog = new Watchdog({ seconds: WATCHDOG_SECONDS })
     using progress = new Progress(host.err, host.now, !options.quiet)
     return await runStorage({
       system: { dma, iommu, seed, bytes: image.bytes, writes: out !== null },
@@ -69,7 +71,9 @@ async function measured(
   const report = reportOf({ options, result, hash, image, out, traceProblem: traceProblem(file), hostMs })
   if (options.json) host.out.write(`${JSON.stringify(report)}\n`)
   else host.out.write(storageText(report, headingOf(host, options, image), host.out.colours))
-  if (options.json && !report.ok) for (const problem of report.problems) host.err.write(`iospace: ${problem}\n`)
+  // Who looks at the report on a terminal has read the problems in it.
+  const seen = !options.json && host.out.isTerminal && host.err.isTerminal
+  if (!seen) for (const problem of report.problems) host.err.write(`iospace: ${problem}\n`)
   return report.ok ? 0 : 1
 }
 
@@ -81,13 +85,19 @@ function headingOf(host: Host, options: StorageOptions, image: ImageFile) {
   }
 }
 
-function openTrace(path: string, taken: readonly (string | undefined)[]): TraceFile {
-  const other = taken.find((each) => each !== undefined && sameFile(path, each))
-  if (other !== undefined) throw new UsageError(`--trace ${path} would overwrite ${other}`)
+function openTrace(path: string | null, image: ImageFile, out: OutputFile | null): TraceFile | null {
+  if (path === null) return null
   try {
+    const taken = out === null ? [image.path] : [image.path, out.path, out.partialPath]
+    const other = taken.find((each) => sameFile(path, each))
+    if (other !== undefined) throw new UsageError(`--trace ${path} would overwrite ${other}`)
+    // Opening a pipe waits for its other end.
+    if (statSync(path, { throwIfNoEntry: false })?.isFIFO()) throw new UsageError(`--trace ${path} is a pipe, not a file`)
     return new TraceFile(path)
   } catch (error) {
-    throw new UsageError(`--trace ${path} cannot be written: ${reasonOf(error)}`)
+    // Bad usage leaves nothing behind.
+    out?.discard()
+    throw error instanceof UsageError ? error : new UsageError(`--trace ${path} cannot be written: ${reasonOf(error)}`)
   }
 }
 

@@ -1,4 +1,5 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
+import { reasonOf } from '../files/reason.ts'
 import type { TextSink } from './chrome-trace.ts'
 
 /**
@@ -43,7 +44,7 @@ export class TraceFile implements TextSink, Disposable {
     try {
       for (let at = 0; at < bytes.length && this.problem === null;) at += writeSync(this.#fd, bytes, at)
     } catch (error) {
-      this.problem = (error as Error).message
+      this.problem = reasonOf(error)
     }
   }
 }

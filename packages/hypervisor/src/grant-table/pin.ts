@@ -6,6 +6,13 @@ import { GNTST, GRANT_ENTRIES_PER_FRAME, GTF, grant_entry_v1 } from '@iospace/ab
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { reading: READING, writing: WRITING, type_mask: TYPE_MASK, permit_access: PERMIT, readonly: READONLY } = GTF
+const OKAY = GNTST.okay
+const PER_FRAME = GRANT_ENTRIES_PER_FRAME
+const ENTRY_SIZE = grant_entry_v1.size
+const FRAME_OFFSET = grant_entry_v1.offsets.frame
+
 /** One use of each kind, in the four 8-bit counters of a pin. */
 const HOST_WRITE = 1
 const HOST_READ = 1 << 8
@@ -19,6 +26,8 @@ const TRIES = 5
 
 /** Who uses a frame. Both at once is a map with a host and a device part. */
 export const Use = { host: 1, device: 2 } as const
+const USE_HOST = Use.host
+const USE_DEVICE = Use.device
 
 /**
  * Takes grant `ref` of `granter` into use by `mapper`: references of the frame for each part of `use`, reading/writing set in the entry.
@@ -30,14 +39,14 @@ export function pinGrant(core: Core, granter: Domain, ref: number, mapper: Domai
   if (ref >= grants.entries) return GNTST.bad_gntref
   const pin = grants.pin[ref]!
   if (pin !== 0 && (grants.mapper[ref] !== mapper.domid || (pin & FULL) !== 0)) return GNTST.general_error
-  const marks = (pin === 0 ? GTF.reading : 0) | (!readonly && (pin & WRITES) === 0 ? GTF.writing : 0)
+  const marks = (pin === 0 ? READING : 0) | (!readonly && (pin & WRITES) === 0 ? WRITING : 0)
   if (marks !== 0) {
     const status = markEntry(core, granter, ref, mapper.domid, pin === 0, readonly)
-    if (status !== GNTST.okay) return status
+    if (status !== OKAY) return status
   }
   if (pin === 0) {
     // Read once: from here on the entry's frame no longer matters.
-    const index = core.memory.frameIndex(entryWord(core, granter, ref, grant_entry_v1.offsets.frame))
+    const index = core.memory.frameIndex(entryWord(core, granter, ref, FRAME_OFFSET))
     if (!frames.belongsTo(index, granter.domid)) {
       clearMarks(core, granter, ref, marks)
       return GNTST.bad_page
@@ -46,7 +55,7 @@ export function pinGrant(core: Core, granter: Domain, ref: number, mapper: Domai
     grants.mapper[ref] = mapper.domid
   }
   const index = grants.frame[ref]!
-  const parts = use === (Use.host | Use.device) ? 2 : 1
+  const parts = use === (USE_HOST | USE_DEVICE) ? 2 : 1
   for (let part = 0; part < parts; part++) {
     if (!readonly && !frames.getWritable(index)) {
       for (; part > 0; part--) {
@@ -59,7 +68,7 @@ export function pinGrant(core: Core, granter: Domain, ref: number, mapper: Domai
     frames.hold(index)
   }
   grants.pin[ref] = pin + one(readonly, use)
-  return GNTST.okay
+  return OKAY
 }
 
 /** Ends what one {@link pinGrant} with the same arguments began. */
@@ -69,11 +78,11 @@ export function unpinGrant(core: Core, granter: Domain, ref: number, readonly: b
   const pin = (grants.pin[ref]! - one(readonly, use)) >>> 0
   grants.pin[ref] = pin
   let clear = 0
-  if (!readonly && (pin & WRITES) === 0) clear |= GTF.writing
-  if (pin === 0) clear |= GTF.reading
+  if (!readonly && (pin & WRITES) === 0) clear |= WRITING
+  if (pin === 0) clear |= READING
   if (clear !== 0) clearMarks(core, granter, ref, clear)
   // Last: this may free the granter's last frame, and with it the granter.
-  const parts = use === (Use.host | Use.device) ? 2 : 1
+  const parts = use === (USE_HOST | USE_DEVICE) ? 2 : 1
   for (let part = 0; part < parts; part++) {
     if (!readonly) core.frames.putWritable(index)
     core.frames.put(index)
@@ -81,35 +90,35 @@ export function unpinGrant(core: Core, granter: Domain, ref: number, readonly: b
 }
 
 function one(readonly: boolean, use: number): number {
-  return ((use & Use.host) === 0 ? 0 : readonly ? HOST_READ : HOST_WRITE) + ((use & Use.device) === 0 ? 0 : readonly ? DEVICE_READ : DEVICE_WRITE)
+  return ((use & USE_HOST) === 0 ? 0 : readonly ? HOST_READ : HOST_WRITE) + ((use & USE_DEVICE) === 0 ? 0 : readonly ? DEVICE_READ : DEVICE_WRITE)
 }
 
 function entryAt(ref: number): number {
-  return (ref % GRANT_ENTRIES_PER_FRAME) * grant_entry_v1.size
+  return (ref % PER_FRAME) * ENTRY_SIZE
 }
 
 function entryWord(core: Core, granter: Domain, ref: number, offset: number): number {
-  return core.guest.load32(granter.grants.frames[Math.floor(ref / GRANT_ENTRIES_PER_FRAME)]!, entryAt(ref) + offset)
+  return core.guest.load32(granter.grants.frames[Math.floor(ref / PER_FRAME)]!, entryAt(ref) + offset)
 }
 
 /** Checks type, domain and read-only of the entry and marks it, as one event on its first word. */
 function markEntry(core: Core, granter: Domain, ref: number, domid: number, fresh: boolean, readonly: boolean): number {
-  const frame = granter.grants.frames[Math.floor(ref / GRANT_ENTRIES_PER_FRAME)]!
+  const frame = granter.grants.frames[Math.floor(ref / PER_FRAME)]!
   const at = entryAt(ref)
   let word = core.guest.load32(frame, at)
   for (let tries = 0; tries < TRIES; tries++) {
     const flags = word & 0xffff
-    if (fresh && ((flags & GTF.type_mask) !== GTF.permit_access || word >>> 16 !== domid)) return GNTST.general_error
-    if (!readonly && (flags & GTF.readonly) !== 0) return GNTST.general_error
-    const old = core.guest.compareExchange32(frame, at, word, word | GTF.reading | (readonly ? 0 : GTF.writing))
-    if (old === word) return GNTST.okay
+    if (fresh && ((flags & TYPE_MASK) !== PERMIT || word >>> 16 !== domid)) return GNTST.general_error
+    if (!readonly && (flags & READONLY) !== 0) return GNTST.general_error
+    const old = core.guest.compareExchange32(frame, at, word, word | READING | (readonly ? 0 : WRITING))
+    if (old === word) return OKAY
     word = old
   }
   return GNTST.general_error
 }
 
 function clearMarks(core: Core, granter: Domain, ref: number, marks: number): void {
-  const frame = granter.grants.frames[Math.floor(ref / GRANT_ENTRIES_PER_FRAME)]!
+  const frame = granter.grants.frames[Math.floor(ref / PER_FRAME)]!
   const at = entryAt(ref)
   for (;;) {
     const word = core.guest.load32(frame, at)

@@ -6,14 +6,17 @@ import type { PageTree } from './page-tree.ts'
 
 /** Sizes that have a magazine, and the ranges that one holds. */
 const SIZES = 32
-const DEPTH = 128
+const DEPTH = 64
+/** Single pages are most of it. */
+const PAGE_DEPTH = 1024
 const FIRST_ARENA = 1024
 
 export class AddressAllocator {
   readonly #tree: PageTree
   readonly #first: number
   readonly #end: number
-  readonly #magazines = new Int32Array(SIZES * DEPTH)
+  /** Single pages, and behind them the other sizes. */
+  readonly #magazines = new Int32Array(PAGE_DEPTH + SIZES * DEPTH)
   readonly #held = new Int32Array(SIZES)
   #arenaEnd: number
   #cursor: number
@@ -33,20 +36,33 @@ export class AddressAllocator {
    */
   find(pages: number, limit: number, alignBits: number, boundaryBits: number): number {
     if (pages <= SIZES) {
-      const base = (pages - 1) * DEPTH
+      const base = pages === 1 ? 0 : PAGE_DEPTH + (pages - 1) * DEPTH
       while (this.#held[pages - 1]! > 0) {
         const page = this.#magazines[base + --this.#held[pages - 1]!]!
         if (page + pages > limit || !fits(page, pages, alignBits, boundaryBits)) break
-        if (pages === 1 ? this.#tree.get(page) === 0 : this.#tree.lastTaken(page, pages) < 0) return page
+        if (this.#tree.lastTaken(page, pages) < 0) return page
       }
     }
     return this.#fresh(pages, Math.min(limit, this.#end), alignBits, boundaryBits)
   }
 
+  /** {@link find} for one page without further wishes, and marks it with `value` at once. */
+  claimOne(limit: number, value: number): number {
+    const held = this.#held
+    while (held[0]! > 0) {
+      const page = this.#magazines[--held[0]!]!
+      if (page >= limit) break
+      if (this.#tree.claim(page, value)) return page
+    }
+    const page = this.#fresh(1, limit < this.#end ? limit : this.#end, 0, -1)
+    if (page >= 0) this.#tree.set(page, value)
+    return page
+  }
+
   /** Notes that a range is free again. */
   freed(page: number, pages: number): void {
-    if (pages > SIZES || this.#held[pages - 1]! === DEPTH) return
-    this.#magazines[(pages - 1) * DEPTH + this.#held[pages - 1]!++] = page
+    if (pages > SIZES || this.#held[pages - 1]! === (pages === 1 ? PAGE_DEPTH : DEPTH)) return
+    this.#magazines[(pages === 1 ? 0 : PAGE_DEPTH + (pages - 1) * DEPTH) + this.#held[pages - 1]!++] = page
   }
 
   #fresh(pages: number, end: number, alignBits: number, boundaryBits: number): number {

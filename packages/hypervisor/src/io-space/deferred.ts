@@ -12,45 +12,44 @@ const FEW = 32
 export class Deferred {
   readonly #space: Space
   /** Page, pages by entry. */
-  #ranges = new Int32Array(2 * FEW)
+  #ranges = new Int32Array(4 * FEW)
   entries = 0
-  /** Pages in those ranges. */
-  pages = 0
   /** Virtual time of the oldest entry. */
   since = 0
   /** Highest ticket given out, and highest ticket that is complete. */
   issued = 0
   completed = 0
-  #fresh = false
-  /** The unit did not answer; frames in `pages` are stuck. */
-  failed = false
+  /** Entries that the last ticket is for. */
+  #ticketed = 0
+  /** Pages that are stuck, because the unit did not answer. */
   #stuck = 0
 
   constructor(space: Space) {
     this.#space = space
   }
 
+  /** Pages in the pending ranges. */
+  get pages(): number {
+    let pages = 0
+    for (let i = 0; i < this.entries; i++) pages += this.#ranges[i * 2 + 1]!
+    return pages
+  }
+
   /** Adds a cleared range. */
   add(page: number, pages: number): void {
-    if (this.entries * 2 === this.#ranges.length) {
-      const old = this.#ranges
-      this.#ranges = new Int32Array(old.length * 2)
-      this.#ranges.set(old)
-    }
-    if (this.entries === 0) this.since = this.#space.core.clock.now
-    this.#ranges[this.entries * 2] = page
-    this.#ranges[this.entries * 2 + 1] = pages
+    const at = this.entries * 2
+    if (at === this.#ranges.length) this.#grow()
+    if (at === 0) this.since = this.#space.core.clock.now
+    this.#ranges[at] = page
+    this.#ranges[at + 1] = pages
     this.entries++
-    this.#fresh = true
-    this.pages += pages
-    this.#space.domain.deferred++
   }
 
   /** The ticket that completes everything so far: a new one if something was added since the last; 0 when nothing is pending. */
   ticket(): number {
     if (this.entries === 0) return 0
-    if (this.#fresh) this.issued++
-    this.#fresh = false
+    if (this.entries > this.#ticketed) this.issued++
+    this.#ticketed = this.entries
     return this.issued
   }
 
@@ -66,7 +65,10 @@ export class Deferred {
         this.#fail()
         return false
       }
-      this.#letGo(entries)
+      this.#succeed()
+      this.entries = 0
+      this.#ticketed = 0
+      space.forgetAll(ranges, entries)
     }
     this.completed = this.issued
     return true
@@ -74,47 +76,34 @@ export class Deferred {
 
   /** The space is going, its table invalidated: its entries are let go with everything else. */
   drop(): void {
-    this.#space.domain.deferred -= this.entries
     this.#succeed()
     this.entries = 0
-    this.pages = 0
+    this.#ticketed = 0
     this.completed = this.issued
-  }
-
-  #letGo(entries: number): void {
-    const space = this.#space
-    const ranges = this.#ranges
-    this.#succeed()
-    this.entries = 0
-    this.pages = 0
-    space.domain.deferred -= entries
-    for (let i = 0; i < entries; i++) {
-      const page = ranges[i * 2]!
-      const pages = ranges[i * 2 + 1]!
-      for (let j = 0; j < pages; j++) space.forget(page + j)
-      space.addresses.freed(page, pages)
-    }
   }
 
   #fail(): void {
     const { core, domain } = this.#space
-    if (this.failed) domain.stuck -= this.#stuck
-    else {
-      this.failed = true
-      core.devices.afterReset(domain, () => this.#retry())
-    }
+    domain.stuck -= this.#stuck
+    if (this.#stuck === 0) core.devices.afterReset(domain, () => this.#retry())
     this.#stuck = this.pages
     domain.stuck += this.#stuck
   }
 
   #succeed(): void {
-    if (!this.failed) return
-    this.failed = false
     this.#space.domain.stuck -= this.#stuck
     this.#stuck = 0
   }
 
   #retry(): void {
-    if (!this.#space.dead) this.complete()
+    if (this.#space.dead) return
+    this.#succeed()
+    this.complete()
+  }
+
+  #grow(): void {
+    const ranges = this.#ranges
+    this.#ranges = new Int32Array(ranges.length * 2)
+    this.#ranges.set(ranges)
   }
 }

@@ -25,7 +25,7 @@ export function mapDeviceGrant(core: Core, space: Space, index: number, readonly
 export function clearDeviceGrant(space: Space, page: number): boolean {
   if (space.clear(page, 1) !== 0) return false
   space.queue(page, 1)
-  space.pages.set(page, space.pages.get(page) | Mark.pending)
+  space.setPending(page)
   space.noteUnmapped(page, 1)
   return true
 }

@@ -7,6 +7,9 @@ import { Use, unpinGrant } from '../grant-table/pin.ts'
 import { MAX_PAYLOAD } from './mark.ts'
 import type { Space } from './space.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const DEVICE_USE = Use.device
+
 const SLOT_BITS = 20
 const SLOTS = 2 ** SLOT_BITS
 const GENERATIONS = 2 ** (32 - SLOT_BITS)
@@ -69,7 +72,7 @@ export class GrantHandles {
     const readonly = this.readonly[slot] === 1
     this.free(space.domain, slot)
     space.domain.pinned--
-    unpinGrant(space.core, granter, ref, readonly, Use.device)
+    unpinGrant(space.core, granter, ref, readonly, DEVICE_USE)
   }
 
   #grow(): void {

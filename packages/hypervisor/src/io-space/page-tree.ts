@@ -45,6 +45,47 @@ export class PageTree {
     } else if (value === 0 && --this.#count[leaf]! === 0) this.#emptied(leaf)
   }
 
+  /** Sets the value (not 0) at `page` if there is none; false when there is. */
+  claim(page: number, value: number): boolean {
+    const key = page >>> 9
+    let leaf = key === this.#lastKey ? this.#lastLeaf : this.#find(key)
+    if (leaf === 0) leaf = this.#make(key)
+    const at = leaf * NODE + (page & 511)
+    if (this.#pool[at] !== 0) return false
+    this.#pool[at] = value
+    this.#count[leaf]!++
+    return true
+  }
+
+  /** Adds `bits` to the value at `page` if its bits in `mask` are `wanted`; false, with nothing changed, when they are not. */
+  mark(page: number, mask: number, wanted: number, bits: number): boolean {
+    const key = page >>> 9
+    const leaf = key === this.#lastKey ? this.#lastLeaf : this.#find(key)
+    const at = leaf * NODE + (page & 511)
+    if (leaf === 0 || (this.#pool[at]! & mask) !== wanted) return false
+    this.#pool[at]! |= bits
+    return true
+  }
+
+  /** Takes the value at `page` away and returns it. */
+  take(page: number): number {
+    const key = page >>> 9
+    const leaf = key === this.#lastKey ? this.#lastLeaf : this.#find(key)
+    if (leaf === 0) return 0
+    const at = leaf * NODE + (page & 511)
+    const old = this.#pool[at]!
+    if (old !== 0) {
+      this.#pool[at] = 0
+      if (--this.#count[leaf]! === 0) this.#emptied(leaf)
+    }
+    return old
+  }
+
+  /** Clears `bits` of the value at `page`. */
+  unmark(page: number, bits: number): void {
+    this.set(page, this.get(page) & ~bits)
+  }
+
   /** The last page of [`page`, `page` + `pages`) with a value; −1 when all are free. */
   lastTaken(page: number, pages: number): number {
     let at = page + pages - 1

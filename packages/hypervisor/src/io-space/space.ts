@@ -7,11 +7,18 @@ import { Errno } from '@iospace/abi'
 import { DriverStatus, type IommuDriver } from '@iospace/iommu/driver'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
+import { accessKinds } from './capabilities.ts'
 import { AddressAllocator } from './addresses.ts'
 import { Deferred } from './deferred.ts'
 import { GrantHandles } from './grant-handles.ts'
 import { ACCESS_BITS, Mark, PAYLOAD_SHIFT } from './mark.ts'
 import { PageTree } from './page-tree.ts'
+
+// Constants of other modules as this module's own: those are what the compiler folds.
+const OK = DriverStatus.ok
+const { write: WRITE, start: START, end: END, grant: GRANT, pending: PENDING, reserved: RESERVED, device: DEVICE } = Mark
+const SHIFT = PAYLOAD_SHIFT
+const ACCESS = ACCESS_BITS
 
 /** I/O addresses that a space can have: below 2^43, so that page numbers are small integers. */
 export const MAX_IO_BITS = 43
@@ -30,6 +37,8 @@ export class Space {
   readonly domain: Domain
   readonly table: number
   readonly window: SpaceWindow
+  /** Bit n: entries of access n are exact. */
+  readonly exactAccess: number
   /** Width of its table, and what the hardware promised when it was made. */
   readonly addressBits: number
   readonly pages = new PageTree()
@@ -54,11 +63,12 @@ export class Space {
     this.id = id
     this.table = table
     this.window = window
+    this.exactAccess = accessKinds(driver.capabilities)
     this.addressBits = addressBits
     this.defers = defers
     this.addresses = new AddressAllocator(this.pages, window.first, window.end)
     this.deferred = new Deferred(this)
-    for (let page = Math.max(MESSAGES, window.first); page < Math.min(MESSAGES_END, window.end); page++) this.pages.set(page, Mark.reserved)
+    for (let page = Math.max(MESSAGES, window.first); page < Math.min(MESSAGES_END, window.end); page++) this.pages.set(page, RESERVED)
   }
 
   /** Whether an explicit range may be used: 0, `ERANGE`, `EADDRNOTAVAIL`, `EADDRINUSE`. Completes pending invalidations that are in the way. */
@@ -67,7 +77,7 @@ export class Space {
     if (page < window.first || page + pages > window.end) return -Errno.ERANGE
     if (page < MESSAGES_END && page + pages > MESSAGES) return -Errno.EADDRNOTAVAIL
     let taken = this.pages.lastTaken(page, pages)
-    if (taken >= 0 && (this.pages.get(taken) & Mark.pending) !== 0 && this.deferred.entries > 0) {
+    if (taken >= 0 && (this.pages.get(taken) & PENDING) !== 0 && this.deferred.entries > 0) {
       if (!this.deferred.complete()) return -Errno.EIO
       taken = this.pages.lastTaken(page, pages)
     }
@@ -77,8 +87,9 @@ export class Space {
   /** The first page that a limit (`lo`, `hi`: highest byte allowed) forbids; the window's end for 0. */
   limitPage(lo: number, hi: number): number {
     const { end } = this.window
-    if (lo === 0 && hi === 0) return end
-    return Math.min(end, Math.floor(((hi >>> 0) * 2 ** 32 + (lo >>> 0) + 1) / 4096))
+    if ((lo | hi) === 0 || hi >>> 11 !== 0) return end
+    const page = ((hi << 20) | (lo >>> 12)) + ((lo & 0xfff) === 0xfff ? 1 : 0)
+    return page < end ? page : end
   }
 
   /** True when the range touches one that the hardware keeps for itself. */
@@ -92,16 +103,21 @@ export class Space {
     core.heap.payer = this.domain
     const status = driver.map(this.table, page >>> 20, page << 12, mfn, pages, access, exact4k)
     core.heap.payer = null
-    if (status === DriverStatus.ok) {
+    if (status === OK) {
       if (driver.capabilities.invalidateOnMap) this.queue(page, pages)
       return 0
     }
     return status === DriverStatus.noMemory ? -Errno.ENOMEM : status === DriverStatus.unsupported ? -Errno.ERANGE : -Errno.EIO
   }
 
+  /** Marks a page as cleared: what it holds is held until the invalidation is complete. */
+  setPending(page: number): void {
+    this.pages.mark(page, 0, 0, PENDING)
+  }
+
   /** Notes a page. */
   mark(page: number, payload: number, marks: number): void {
-    this.pages.set(page, (payload << PAYLOAD_SHIFT) | marks)
+    this.pages.set(page, (payload << SHIFT) | marks)
     this.mapped++
   }
 
@@ -111,7 +127,7 @@ export class Space {
     core.heap.payer = this.domain
     const status = driver.unmap(this.table, page >>> 20, page << 12, pages)
     core.heap.payer = null
-    if (status !== DriverStatus.ok) return -Errno.ENOMEM
+    if (status !== OK) return -Errno.ENOMEM
     return 0
   }
 
@@ -120,19 +136,39 @@ export class Space {
     this.driver.queueInvalidation(this.table, page >>> 20, page << 12, pages)
   }
 
+  /** {@link forget} for the pages of `count` ranges (page, pages), whose addresses are free then. */
+  forgetAll(ranges: Int32Array, count: number): void {
+    const { pages, addresses } = this
+    const { frames } = this.core
+    // Memory is counted here, grants where they are released.
+    let forgotten = 0
+    for (let i = 0; i < count; i++) {
+      const page = ranges[i * 2]!
+      const length = ranges[i * 2 + 1]!
+      for (let j = 0; j < length; j++) {
+        const value = pages.take(page + j)
+        if ((value & GRANT) !== 0) this.grants.release(this, value >>> SHIFT)
+        else {
+          frames.drop(value >>> SHIFT, (value & WRITE) !== 0)
+          forgotten++
+        }
+      }
+      this.mapped -= length
+      addresses.freed(page, length)
+    }
+    this.domain.pinned -= forgotten
+  }
+
   /** Drops what page `page` held: its references (memory) or its grant. The invalidation is complete. */
   forget(page: number): void {
-    const value = this.pages.get(page)
-    this.pages.set(page, 0)
+    const value = this.pages.take(page)
     this.mapped--
-    const payload = value >>> PAYLOAD_SHIFT
-    if ((value & Mark.grant) !== 0) {
-      if ((value & Mark.device) === 0) this.grants.release(this, payload)
+    const payload = value >>> SHIFT
+    if ((value & GRANT) !== 0) {
+      if ((value & DEVICE) === 0) this.grants.release(this, payload)
       return
     }
-    const { frames } = this.core
-    if ((value & Mark.write) !== 0) frames.putWritable(payload)
-    frames.put(payload)
+    this.core.frames.drop(payload, (value & WRITE) !== 0)
     this.domain.pinned--
   }
 
@@ -146,34 +182,25 @@ export class Space {
 
   /** Takes the references of one frame for a mapping with `access`: 0, `ENXIO`, `EACCES`, `ENOBUFS`. */
   reference(index: number, access: number): number {
-    const { frames } = this.core
-    const { domain } = this
-    if (!frames.get(index, domain.domid)) return -Errno.ENXIO
-    if ((access & Mark.write) !== 0 && !frames.getWritable(index)) {
-      frames.put(index)
-      return -Errno.EACCES
-    }
-    return 0
+    return this.core.frames.acquire(index, this.domain.domid, (access & WRITE) !== 0)
   }
 
   /** Undoes {@link reference}. */
   unreference(index: number, access: number): void {
-    const { frames } = this.core
-    if ((access & Mark.write) !== 0) frames.putWritable(index)
-    frames.put(index)
+    this.core.frames.drop(index, (access & WRITE) !== 0)
   }
 
   /** Pages that the mapping at `page` has, from its start on. */
   lengthFrom(page: number): number {
     let pages = 1
-    while ((this.pages.get(page + pages - 1) & Mark.end) === 0) pages++
+    while ((this.pages.get(page + pages - 1) & END) === 0) pages++
     return pages
   }
 
   /** First page of the mapping that `page` is in. */
   startOf(page: number): number {
     let first = page
-    while ((this.pages.get(first) & Mark.start) === 0) {
+    while ((this.pages.get(first) & START) === 0) {
       first--
       if (first < 0) throw new InvariantError('a mapping has a start', `page ${page} of space ${this.id}`)
     }
@@ -183,5 +210,5 @@ export class Space {
 
 /** True for a page that a device reaches. */
 export function isMapped(value: number): boolean {
-  return (value & ACCESS_BITS) !== 0 && (value & Mark.pending) === 0
+  return (value & ACCESS) !== 0 && (value & PENDING) === 0
 }

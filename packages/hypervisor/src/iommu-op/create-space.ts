@@ -3,9 +3,9 @@ import { CREATE_SPACE_DEVICES, CREATE_SPACE_FLAGS as Flag, Errno, iommu_create_s
 import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
 import { makeSpace } from '../io-space/default-space.ts'
+import { accessKinds } from '../io-space/capabilities.ts'
 import { MAX_IO_BITS } from '../io-space/space.ts'
 import { answer, decode } from './argument.ts'
-import { accessKinds } from './query.ts'
 
 /** Ids are u32; the last one means “none”. */
 const LAST_ID = 0xffff_fffe

@@ -7,6 +7,10 @@ import { ConfigError, type Struct } from '@iospace/wire'
 import { ARGUMENT_BYTES, type Call, MAX_BATCH, MAX_STRIDE, type OpenList } from '../call.ts'
 import type { Domain } from '../domain.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { size: SIZE_WORD, flags: FLAGS_WORD, domid: DOMID_WORD } = IOMMU_HEADER_WORDS
+const MOST = MAX_BATCH
+
 /** `size` and `flags`. */
 const FIRST_BYTES = 8
 
@@ -50,26 +54,37 @@ export function open(call: Call, number: number, pointer: number): Opened {
   if (rules === undefined) return -Errno.EOPNOTSUPP
   const { subop } = rules
   const base = call.at >> 2
-  if (!core.guest.copyIn(caller.p2m, pointer, call.at, FIRST_BYTES)) return -Errno.EFAULT
-  const size = w[base + IOMMU_HEADER_WORDS.size]! >>> 0
   const known = subop.struct.size
-  if (size < known) return -Errno.EINVAL
-  if (size > ARGUMENT_BYTES) return -Errno.E2BIG
-  if (!call.argument.take(core.frames, caller.p2m, pointer, size, true)) return -Errno.EFAULT
-  // `size` is not fetched again: it may have changed.
-  call.argument.copyIn(core.memory, FIRST_BYTES, call.at + FIRST_BYTES, size - FIRST_BYTES)
+  const { argument } = call
+  if (!argument.takeStruct(core.frames, caller.p2m, core.memory, pointer, known, call.at)) {
+    const wrong = takeUncommon(call, pointer, known)
+    if (wrong !== 0) return wrong
+  }
   list.count = 0
   let rc = 0
   if (rules.list >= 0) {
     rc = checkList(call, rules, list)
     if (rc === 0 && !takeList(call, rules, list)) return -Errno.EFAULT
   }
-  for (let at = known; at < size; at++) if (core.memory.bytes[call.at + at] !== 0) return -Errno.E2BIG
-  if ((w[base + IOMMU_HEADER_WORDS.flags]! & ~subop.knownFlags) !== 0) return -Errno.EOPNOTSUPP
+  for (let at = known; at < argument.length; at++) if (core.memory.bytes[call.at + at] !== 0) return -Errno.E2BIG
+  if ((w[base + FLAGS_WORD]! & ~subop.knownFlags) !== 0) return -Errno.EOPNOTSUPP
   const { pads } = rules
   for (let i = 0; i < pads.length; i += 2) if ((w[base + pads[i]!]! & pads[i + 1]!) !== 0) return -Errno.EINVAL
   if (rc !== 0) return rc
-  return authorise(call, rules, w[base + IOMMU_HEADER_WORDS.domid]! & 0xffff)
+  return authorise(call, rules, w[base + DOMID_WORD]! & 0xffff)
+}
+
+/** Holds and copies a struct that crosses pages, is longer or shorter than ours, or cannot be held at all: 0 or a negative errno. */
+function takeUncommon(call: Call, pointer: number, known: number): number {
+  const { core, caller } = call
+  if (!core.guest.copyIn(caller.p2m, pointer, call.at, FIRST_BYTES)) return -Errno.EFAULT
+  const size = call.words[call.at >> 2]! >>> 0
+  if (size < known) return -Errno.EINVAL
+  if (size > ARGUMENT_BYTES) return -Errno.E2BIG
+  if (!call.argument.take(core.frames, caller.p2m, pointer, size, true)) return -Errno.EFAULT
+  // `size` is not fetched again: it may have changed.
+  call.argument.copyIn(core.memory, FIRST_BYTES, call.at + FIRST_BYTES, size - FIRST_BYTES)
+  return 0
 }
 
 /** The one check of rights: before any look-up, so that nothing is learnt from it. */
@@ -84,7 +99,7 @@ function checkList({ words: w, at }: Call, rules: Rules, list: OpenList): number
   const word = (at + rules.list) >> 2
   list.count = w[word + 2]! >>> 0
   list.stride = w[word + 3]! >>> 0
-  if (list.count > MAX_BATCH) return -Errno.E2BIG
+  if (list.count > MOST) return -Errno.E2BIG
   if (list.count > 0 && (list.stride < rules.subop.elementSize || list.stride > MAX_STRIDE || list.stride % 8 !== 0)) return -Errno.EINVAL
   return 0
 }

@@ -19,45 +19,48 @@ import { setLimits } from './set-limits.ts'
 import { unmapGrant } from './unmap-grant.ts'
 import { unmap } from './unmap.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const Op = IOMMU_OP
+
 export function iommuOp(call: Call, subop: number, pointer: number): number {
   const domain = open(call, subop, pointer)
   if (typeof domain === 'number') return domain
   switch (subop) {
-    case IOMMU_OP.query:
+    case Op.query:
       return query(call, domain)
     // Consent and names are needed without an IOMMU, too.
-    case IOMMU_OP.set_limits:
+    case Op.set_limits:
       return setLimits(call, domain)
-    case IOMMU_OP.name_device:
+    case Op.name_device:
       return nameDevice(call, domain)
   }
   if (call.core.driver === null) return -Errno.EOPNOTSUPP
   switch (subop) {
-    case IOMMU_OP.map:
+    case Op.map:
       return map(call, domain)
-    case IOMMU_OP.unmap:
+    case Op.unmap:
       return unmap(call, domain)
-    case IOMMU_OP.map_grant:
+    case Op.map_grant:
       return mapGrant(call, domain)
-    case IOMMU_OP.unmap_grant:
+    case Op.unmap_grant:
       return unmapGrant(call, domain)
-    case IOMMU_OP.flush:
+    case Op.flush:
       return flush(call, domain)
-    case IOMMU_OP.lookup:
+    case Op.lookup:
       return lookup(call, domain)
-    case IOMMU_OP.query_device:
+    case Op.query_device:
       return queryDevice(call, domain)
-    case IOMMU_OP.create_space:
+    case Op.create_space:
       return createSpace(call, domain)
-    case IOMMU_OP.destroy_space:
+    case Op.destroy_space:
       return destroySpaceOp(call, domain)
-    case IOMMU_OP.attach_device:
+    case Op.attach_device:
       return attachDevice(call, domain)
-    case IOMMU_OP.detach_device:
+    case Op.detach_device:
       return detachDevice(call, domain)
-    case IOMMU_OP.set_fault_ring:
+    case Op.set_fault_ring:
       return setFaultRing(call, domain)
-    case IOMMU_OP.set_default:
+    case Op.set_default:
       return setDefault(call, domain)
     default:
       return -Errno.EOPNOTSUPP

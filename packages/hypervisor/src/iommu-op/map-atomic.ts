@@ -69,7 +69,7 @@ function undo(space: Space, batch: MapBatch, prepared: readonly Prepared[], stor
     }
     // One that cannot be cleared stays what it is: a mapping.
     if (space.clear(kept.page, kept.pages) !== 0) return
-    for (let j = 0; j < kept.pages; j++) space.pages.set(kept.page + j, space.pages.get(kept.page + j) | Mark.pending)
+    for (let j = 0; j < kept.pages; j++) space.setPending(kept.page + j)
     space.deferred.add(kept.page, kept.pages)
     if (!kept.follows) books.mappingsMade--
     books.pagesMapped -= kept.pages

@@ -7,12 +7,18 @@ import type { Call } from '../call.ts'
 import { Mark } from '../io-space/mark.ts'
 import type { Space } from '../io-space/space.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { ANY, FOLLOWS, WIDEN, EXACT_SIZE } = Flag
+const READ_ACCESS = ACCESS.READ
+const BOTH = ACCESS.READ | ACCESS.WRITE
+const { start: START, end: END } = Mark
+
 const E = element.words
 const SIZE = element.size
 const FLAGS_SHIFT = element.shifts.flags
 const BOUNDARY_SHIFT = element.shifts.boundary
 const ORDER_SHIFT = element.shifts.page_order
-const KNOWN_FLAGS = Flag.ANY | Flag.FOLLOWS | Flag.EXACT_SIZE | Flag.WIDEN
+const KNOWN_FLAGS = ANY | FOLLOWS | EXACT_SIZE | WIDEN
 const KNOWN_ACCESS = ACCESS.READ | ACCESS.WRITE | ACCESS.MMIO
 /** Pages of the whole 64-bit address space. */
 const ALL_PAGES = 2 ** 52
@@ -58,6 +64,17 @@ export class MapBatch {
     this.#chainNext = -1
   }
 
+  /** Maps element `i` and answers it: 0 or a negative errno with nothing changed. */
+  map(i: number): number {
+    let rc = this.prepare(i)
+    if (rc === 0) {
+      rc = this.store()
+      if (rc !== 0) this.unprepare()
+    }
+    this.answer(i, rc)
+    return rc
+  }
+
   /** Checks element `i`, takes its references, finds its address. On success {@link store} or {@link unprepare} must follow. */
   prepare(i: number): number {
     const call = this.#call
@@ -72,26 +89,26 @@ export class MapBatch {
     const pages = (pagesHi >>> 0) * 2 ** 32 + (pagesLo >>> 0)
     let page = -1
     let limit = this.#chainLimit
-    if ((flags & Flag.FOLLOWS) !== 0) {
+    if ((flags & FOLLOWS) !== 0) {
       page = this.#chainNext
       if (page + pages > limit) return -Errno.ERANGE
     } else {
       limit = space.limitPage(w[at + E.limit]!, w[at + E.limit + 1]!)
-      if ((flags & Flag.ANY) === 0) {
+      if ((flags & ANY) === 0) {
         page = (w[at + E.io_address + 1]! >>> 0) * 2 ** 20 + (w[at + E.io_address]! >>> 12)
         if (page + pages > ALL_PAGES) return -Errno.EOVERFLOW
         if (page < space.window.first || page + pages > limit) return -Errno.ERANGE
       }
     }
-    if (page >= 0 && !((flags & Flag.FOLLOWS) !== 0 && this.#chainPicked)) {
+    if (page >= 0 && !((flags & FOLLOWS) !== 0 && this.#chainPicked)) {
       const taken = space.checkFree(page, pages)
       if (taken !== 0) return taken
     }
-    const access = this.#grantable(w[at + E.access]! & (ACCESS.READ | ACCESS.WRITE), (flags & Flag.WIDEN) !== 0)
+    const access = this.#grantable(w[at + E.access]! & (BOTH), (flags & WIDEN) !== 0)
     const mfn = w[at + E.gfn + 1] === 0 ? w[at + E.gfn]! : -1
     const refused = this.#reference(mfn, pages, access)
     if (refused !== 0) return refused
-    if ((flags & Flag.ANY) !== 0) {
+    if ((flags & ANY) !== 0) {
       const total = pages + this.#chainBehind(i)
       const shape = w[at + E.align]!
       page = space.addresses.find(total, limit, alignBits(shape & 0xff), boundaryBits((shape >>> BOUNDARY_SHIFT) & 0xff))
@@ -105,11 +122,11 @@ export class MapBatch {
     this.pages = pages
     this.mfn = mfn
     this.access = access
-    this.follows = (flags & Flag.FOLLOWS) !== 0
+    this.follows = (flags & FOLLOWS) !== 0
     this.#exact4k = ((w[at + E.page_order]! >>> ORDER_SHIFT) & 0xff) < LARGE_ORDER
     if (!this.follows) {
       this.#chainLimit = limit
-      this.#chainPicked = (flags & Flag.ANY) !== 0
+      this.#chainPicked = (flags & ANY) !== 0
     }
     this.#chainNext = page + pages
     return 0
@@ -124,19 +141,19 @@ export class MapBatch {
     const { books, memory } = space.core
     const index = memory.frameIndex(mfn)
     let marks = this.access
-    if (this.follows) space.pages.set(page - 1, space.pages.get(page - 1) & ~Mark.end)
+    if (this.follows) space.pages.unmark(page - 1, END)
     else {
       this.endChain()
       this.#madeFrom = page
-      marks |= Mark.start
+      marks |= START
       books.mappingsMade++
     }
     this.#madeTo = page + pages
     for (let i = 0; i < pages - 1; i++) {
       space.mark(page + i, index + i, marks)
-      marks &= ~Mark.start
+      marks &= ~START
     }
-    space.mark(page + pages - 1, index + pages - 1, marks | Mark.end)
+    space.mark(page + pages - 1, index + pages - 1, marks | END)
     space.domain.pinned += pages
     books.pagesMapped += pages
     return 0
@@ -172,7 +189,7 @@ export class MapBatch {
   /** True when element `i` follows the one before it. */
   chainGoesOn(i: number): boolean {
     const { words: w, elements } = this.#call
-    return i < elements.count && ((w[this.#wordOf(i) + E.flags]! >>> FLAGS_SHIFT) & Flag.FOLLOWS) !== 0
+    return i < elements.count && ((w[this.#wordOf(i) + E.flags]! >>> FLAGS_SHIFT) & FOLLOWS) !== 0
   }
 
   /** What was stored since the last call is a mapping: tells the trace. */
@@ -191,7 +208,7 @@ export class MapBatch {
     const at = i * call.elements.stride
     list.write32(memory, at + element.offsets.status, rc)
     if (rc !== 0) return
-    const chosen = (call.words[this.#wordOf(i) + E.flags]! >>> FLAGS_SHIFT) & (Flag.ANY | Flag.FOLLOWS)
+    const chosen = (call.words[this.#wordOf(i) + E.flags]! >>> FLAGS_SHIFT) & (ANY | FOLLOWS)
     if (chosen !== 0) {
       list.write32(memory, at + element.offsets.io_address, this.page << 12)
       list.write32(memory, at + element.offsets.io_address + 4, this.page >>> 20)
@@ -205,29 +222,29 @@ export class MapBatch {
     const { words: w, elements } = this.#call
     const shape = w[at + E.align]!
     const access = w[at + E.access]! & 0xffff
-    const chosen = flags & (Flag.ANY | Flag.FOLLOWS)
+    const chosen = flags & (ANY | FOLLOWS)
     if (elements.unknownTail(i, SIZE)) return -Errno.E2BIG
     if (chosen === 0 && (w[at + E.io_address]! & 0xfff) !== 0) return -Errno.EINVAL
     if ((w[at + E.pages]! | w[at + E.pages + 1]!) === 0) return -Errno.EINVAL
-    if ((access & ~KNOWN_ACCESS) !== 0 || (access & (ACCESS.READ | ACCESS.WRITE)) === 0) return -Errno.EINVAL
+    if ((access & ~KNOWN_ACCESS) !== 0 || (access & (BOTH)) === 0) return -Errno.EINVAL
     // Registers of other devices as targets: not in this version.
     if ((access & ACCESS.MMIO) !== 0) return -Errno.EOPNOTSUPP
     if ((flags & ~KNOWN_FLAGS) !== 0) return -Errno.EOPNOTSUPP
-    if (chosen === (Flag.ANY | Flag.FOLLOWS)) return -Errno.EINVAL
-    if (chosen === Flag.FOLLOWS && this.#chainNext < 0) return -Errno.EINVAL
+    if (chosen === (ANY | FOLLOWS)) return -Errno.EINVAL
+    if (chosen === FOLLOWS && this.#chainNext < 0) return -Errno.EINVAL
     const boundary = (shape >>> BOUNDARY_SHIFT) & 0xff
     if ((shape & 0xff) > 63 || boundary > 63 || (boundary > 0 && boundary < 12)) return -Errno.EINVAL
     if (shape >>> 24 !== 0 || w[at + E.granted]! >>> 16 !== 0) return -Errno.EINVAL
     // A promise of larger pages needs the tables' own word for it.
-    if ((flags & Flag.EXACT_SIZE) !== 0 && ((shape >>> ORDER_SHIFT) & 0xff) !== 0) return -Errno.EOPNOTSUPP
+    if ((flags & EXACT_SIZE) !== 0 && ((shape >>> ORDER_SHIFT) & 0xff) !== 0) return -Errno.EOPNOTSUPP
     return 0
   }
 
   /** The access that the hardware can express for `access`; 0 when it needs WIDEN and may not. */
   #grantable(access: number, widen: boolean): number {
     const { readOnly, writeOnly } = this.#space.driver.capabilities
-    const exact = access === (ACCESS.READ | ACCESS.WRITE) || (access === ACCESS.READ ? readOnly : writeOnly)
-    return exact ? access : widen ? ACCESS.READ | ACCESS.WRITE : 0
+    const exact = access === (BOTH) || (access === READ_ACCESS ? readOnly : writeOnly)
+    return exact ? access : widen ? BOTH : 0
   }
 
   #reference(mfn: number, pages: number, access: number): number {

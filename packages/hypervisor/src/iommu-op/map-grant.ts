@@ -15,16 +15,30 @@ import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
 import { Use, pinGrant, unpinGrant } from '../grant-table/pin.ts'
 import { completeInvalidations } from '../io-space/invalidate.ts'
-import { Mark } from '../io-space/mark.ts'
+import { Mark, PAYLOAD_SHIFT } from '../io-space/mark.ts'
 import type { Space } from '../io-space/space.ts'
 import { findSpace } from './find-space.ts'
 import { GNTST_ERRNO } from './grant-errno.ts'
+
+// Constants of other modules as this module's own: those are what the compiler folds.
+const SHIFT = PAYLOAD_SHIFT
+const { CONTINUE } = Flag
+const { ANY, WIDEN } = ElementFlag
+const READ_ACCESS = ACCESS.READ
+const WRITE_ACCESS = ACCESS.WRITE
+const BOTH = READ_ACCESS | WRITE_ACCESS
+const OKAY = GNTST.okay
+const DEVICE_USE = Use.device
+const SIZE = element.size
+const DONE = iommu_map_grant.offsets.done
+const { io_address: OUT_IO_ADDRESS, handle: OUT_HANDLE, status: OUT_STATUS, error: OUT_ERROR } = element.offsets
+const { start: START, end: END, grant: GRANT } = Mark
 
 const { words } = iommu_map_grant
 const E = element.words
 const SIZE_WORDS = element.size / 4
 const ACCESS_SHIFT = element.shifts.access
-const KNOWN_FLAGS = ElementFlag.ANY | ElementFlag.WIDEN
+const KNOWN_FLAGS = ANY | WIDEN
 const BETWEEN_CHECKS = 64
 const ALL_PAGES = 2 ** 52
 
@@ -33,7 +47,7 @@ export function mapGrant(call: Call, domain: Domain): number {
   const base = call.at >> 2
   const space = findSpace(core, domain, w[base + words.space]! >>> 0)
   if (typeof space === 'number') return space
-  const goOn = (w[base + words.flags]! & Flag.CONTINUE) !== 0
+  const goOn = (w[base + words.flags]! & CONTINUE) !== 0
   let rc = 0
   let done = 0
   for (let i = 0; i < elements.count; i++) {
@@ -48,7 +62,7 @@ export function mapGrant(call: Call, domain: Domain): number {
       if (space.dead) return -Errno.EAGAIN
     }
   }
-  call.argument.write32(core.memory, iommu_map_grant.offsets.done, done)
+  call.argument.write32(core.memory, DONE, done)
   if (space.driver.capabilities.invalidateOnMap && !completeInvalidations(core)) return -Errno.EIO
   return rc
 }
@@ -62,7 +76,7 @@ function mapElement(call: Call, space: Space, i: number): number {
   const out = i * call.elements.stride
   const wanted = (w[at + E.access]! >>> ACCESS_SHIFT) & 0xffff
   const access = grantable(space, wanted, w[at + E.flags]!)
-  const any = (w[at + E.flags]! & ElementFlag.ANY) !== 0
+  const any = (w[at + E.flags]! & ANY) !== 0
   const page = any ? -1 : (w[at + E.io_address + 1]! >>> 0) * 2 ** 20 + (w[at + E.io_address]! >>> 12)
   let error = malformed(call, i, at, wanted)
   if (error === 0 && !any) error = explicit(space, page)
@@ -80,11 +94,11 @@ function mapElement(call: Call, space: Space, i: number): number {
   const slot = status
   const mappedAt = space.grants.page[slot]!
   if (any) {
-    list.write32(memory, out + element.offsets.io_address, mappedAt << 12)
-    list.write32(memory, out + element.offsets.io_address + 4, mappedAt >>> 20)
+    list.write32(memory, out + OUT_IO_ADDRESS, mappedAt << 12)
+    list.write32(memory, out + OUT_IO_ADDRESS + 4, mappedAt >>> 20)
   }
-  list.write32(memory, out + element.offsets.handle, space.grants.handle(slot))
-  answer(call, out, GNTST.okay, access, 0)
+  list.write32(memory, out + OUT_HANDLE, space.grants.handle(slot))
+  answer(call, out, OKAY, access, 0)
   return 0
 }
 
@@ -106,19 +120,21 @@ function enter(call: Call, space: Space, at: number, page: number, access: numbe
     enterError = -Errno.ENOBUFS
     return GNTST.no_space
   }
-  const readonly = (access & ACCESS.WRITE) === 0
-  const status = pinGrant(core, granter, ref, domain, readonly, Use.device)
-  if (status !== GNTST.okay) {
+  const readonly = (access & WRITE_ACCESS) === 0
+  const status = pinGrant(core, granter, ref, domain, readonly, DEVICE_USE)
+  if (status !== OKAY) {
     grants.free(domain, slot)
     return status
   }
   const index = granter.grants.frame[ref]!
-  const chosen = page >= 0 ? page : space.addresses.find(1, space.limitPage(w[at + E.limit]!, w[at + E.limit + 1]!), 0, -1)
+  const value = (slot << SHIFT) | access | START | END | GRANT
+  const chosen = page < 0 ? space.addresses.claimOne(space.limitPage(w[at + E.limit]!, w[at + E.limit + 1]!), value) : page
   if (chosen < 0) enterError = -Errno.ENOSPC
   else if (domain.pinned >= domain.limits.maxPinned) enterError = -Errno.ENOBUFS
   else enterError = space.store(chosen, core.mfn(index), 1, access, true)
   if (enterError !== 0) {
-    unpinGrant(core, granter, ref, readonly, Use.device)
+    if (page < 0 && chosen >= 0) space.pages.take(chosen)
+    unpinGrant(core, granter, ref, readonly, DEVICE_USE)
     grants.free(domain, slot)
     return chosen < 0 ? GNTST.no_device_space : GNTST.general_error
   }
@@ -126,7 +142,8 @@ function enter(call: Call, space: Space, at: number, page: number, access: numbe
   grants.ref[slot] = ref
   grants.readonly[slot] = readonly ? 1 : 0
   grants.page[slot] = chosen
-  space.mark(chosen, slot, access | Mark.start | Mark.end | Mark.grant)
+  if (page >= 0) space.pages.set(chosen, value)
+  space.mapped++
   domain.pinned++
   core.books.mappingsMade++
   core.books.pagesMapped++
@@ -138,10 +155,10 @@ function enter(call: Call, space: Space, at: number, page: number, access: numbe
 function malformed(call: Call, i: number, at: number, wanted: number): number {
   const w = call.words
   const flags = w[at + E.flags]!
-  if (call.elements.unknownTail(i, element.size)) return -Errno.E2BIG
-  if ((flags & ElementFlag.ANY) === 0 && (w[at + E.io_address]! & 0xfff) !== 0) return -Errno.EINVAL
+  if (call.elements.unknownTail(i, SIZE)) return -Errno.E2BIG
+  if ((flags & ANY) === 0 && (w[at + E.io_address]! & 0xfff) !== 0) return -Errno.EINVAL
   // Granted frames are memory; MMIO is no access to them.
-  if ((wanted & ~(ACCESS.READ | ACCESS.WRITE)) !== 0 || wanted === 0) return -Errno.EINVAL
+  if ((wanted & ~(BOTH)) !== 0 || wanted === 0) return -Errno.EINVAL
   return (flags & ~KNOWN_FLAGS) !== 0 ? -Errno.EOPNOTSUPP : 0
 }
 
@@ -152,12 +169,12 @@ function explicit(space: Space, page: number): number {
 /** The access that the hardware can express; 0 when it needs WIDEN and may not. A read-only grant is never widened to write: pinning refuses. */
 function grantable(space: Space, access: number, flags: number): number {
   const { readOnly, writeOnly } = space.driver.capabilities
-  if (access === (ACCESS.READ | ACCESS.WRITE) || (access === ACCESS.READ ? readOnly : writeOnly)) return access
-  return (flags & ElementFlag.WIDEN) !== 0 ? ACCESS.READ | ACCESS.WRITE : 0
+  if (access === (BOTH) || (access === READ_ACCESS ? readOnly : writeOnly)) return access
+  return (flags & WIDEN) !== 0 ? BOTH : 0
 }
 
 function answer(call: Call, out: number, status: number, granted: number, error: number): void {
   const { memory } = call.core
-  call.list.write32(memory, out + element.offsets.status, (status & 0xffff) | (granted << 16))
-  call.list.write32(memory, out + element.offsets.error, error)
+  call.list.write32(memory, out + OUT_STATUS, (status & 0xffff) | (granted << 16))
+  call.list.write32(memory, out + OUT_ERROR, error)
 }

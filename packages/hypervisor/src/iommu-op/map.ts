@@ -7,8 +7,13 @@ import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
 import { completeInvalidations } from '../io-space/invalidate.ts'
 import { findSpace } from './find-space.ts'
-import { MapBatch } from './map-batch.ts'
 import { mapAtomic } from './map-atomic.ts'
+import { MapBatch } from './map-batch.ts'
+import { mapPages } from './map-pages.ts'
+
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { ALL_OR_NOTHING } = MAP_FLAGS
+const DONE = iommu_map.offsets.done
 
 const { words } = iommu_map
 /** Elements between preemption points. */
@@ -21,26 +26,26 @@ export function map(call: Call, domain: Domain): number {
   if (typeof space === 'number') return space
   const batch = (call.mapBatch ??= new MapBatch(call))
   batch.begin(space)
-  if ((w[base + words.flags]! & MAP_FLAGS.ALL_OR_NOTHING) !== 0) return mapAtomic(call, space, batch)
+  if ((w[base + words.flags]! & ALL_OR_NOTHING) !== 0) return mapAtomic(call, space, batch)
   let rc = 0
   let done = 0
+  let check = BETWEEN_CHECKS
   while (done < elements.count) {
-    rc = batch.prepare(done)
-    if (rc === 0) {
-      rc = batch.store()
-      if (rc !== 0) batch.unprepare()
-    }
-    batch.answer(done, rc)
-    if (rc !== 0) break
-    done++
-    // Not inside a chain: what follows has its address already.
-    if (done % BETWEEN_CHECKS === 0 && !batch.chainGoesOn(done)) {
+    if (done < check) done = mapPages(call, space, done, Math.min(elements.count, check))
+    if (done === elements.count) break
+    if (done < check || batch.chainGoesOn(done)) {
+      rc = batch.map(done)
+      if (rc !== 0) break
+      done++
+    } else {
+      // Never inside a chain: what follows has its address already.
+      check = done + BETWEEN_CHECKS
       core.preempt()
       if (space.dead) return -Errno.EAGAIN
     }
   }
   batch.endChain()
-  call.argument.write32(core.memory, iommu_map.offsets.done, done)
+  call.argument.write32(core.memory, DONE, done)
   if (space.driver.capabilities.invalidateOnMap && !completeInvalidations(core)) return -Errno.EIO
   return rc
 }

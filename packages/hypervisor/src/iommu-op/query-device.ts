@@ -3,9 +3,9 @@ import { DEVICE_STATE, DOMID, Errno, GRANULARITY, GROUP_REASON, SPACE_NONE, iomm
 import type { Device } from '../assignment/device.ts'
 import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
+import { accessKinds, hardwareKind } from '../io-space/capabilities.ts'
 import { MAX_IO_BITS } from '../io-space/space.ts'
 import { answer, decode } from './argument.ts'
-import { accessKinds, hardwareKind } from './query.ts'
 
 const GRANULARITIES = { none: GRANULARITY.SHARED, bus: GRANULARITY.BUS, function: GRANULARITY.FUNCTION }
 

@@ -1,12 +1,11 @@
 /** Sub-op 0, `query`: what there is, what the domain may use of it, and what it uses. */
-import { ACCESS_KIND, HARDWARE_KIND, IOMMU_ABI_VERSION, IOMMU_FEATURE, IOMMU_MAGIC, iommu_query } from '@iospace/abi'
+import { IOMMU_ABI_VERSION, IOMMU_FEATURE, IOMMU_MAGIC, iommu_query } from '@iospace/abi'
 import type { IommuCapabilities } from '@iospace/iommu/driver'
 import { type Call, MAX_ATOMIC, MAX_BATCH } from '../call.ts'
 import type { Domain } from '../domain.ts'
+import { accessKinds, hardwareKind } from '../io-space/capabilities.ts'
 import { MAX_IO_BITS } from '../io-space/space.ts'
 import { answer, decode } from './argument.ts'
-
-const KINDS = { none: HARDWARE_KIND.NONE, vtd: HARDWARE_KIND.VTD, amdvi: HARDWARE_KIND.AMDVI, calgary: HARDWARE_KIND.CALGARY, gart: HARDWARE_KIND.GART }
 
 export function query(call: Call, domain: Domain): number {
   const { driver } = call.core
@@ -36,14 +35,6 @@ export function query(call: Call, domain: Domain): number {
   const { size: _size, flags: _flags, domid: _domid, ...out } = value
   answer(call, iommu_query, value, ...(Object.keys(out) as (keyof typeof out)[]))
   return 0
-}
-
-export function hardwareKind(capabilities: IommuCapabilities | null): number {
-  return KINDS[capabilities?.kind ?? 'none']
-}
-
-export function accessKinds({ readOnly, writeOnly }: IommuCapabilities): number {
-  return ACCESS_KIND.READ_WRITE | (readOnly ? ACCESS_KIND.READ : 0) | (writeOnly ? ACCESS_KIND.WRITE : 0)
 }
 
 function features(capabilities: IommuCapabilities, domain: Domain): number {

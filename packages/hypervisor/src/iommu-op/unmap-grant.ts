@@ -13,6 +13,14 @@ import type { Space } from '../io-space/space.ts'
 import { finishUnmap } from './finish-unmap.ts'
 import { findSpace } from './find-space.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { CONTINUE, NO_FLUSH } = Flag
+const OKAY = GNTST.okay
+const DONE = iommu_unmap_grant.offsets.done
+const TICKET = iommu_unmap_grant.offsets.ticket
+const { status: STATUS, error: ERROR } = element.offsets
+const { pending: PENDING } = Mark
+
 const { words } = iommu_unmap_grant
 const E = element.words
 const SIZE_WORDS = element.size / 4
@@ -26,13 +34,13 @@ export function unmapGrant(call: Call, domain: Domain): number {
   const space = findSpace(core, domain, w[base + words.space]! >>> 0)
   if (typeof space === 'number') return space
   // Strict unless asked otherwise, whatever the space's habit is: a granter waits.
-  const defer = (flags & Flag.NO_FLUSH) !== 0 && domain.limits.maxDeferred > 0
+  const defer = (flags & NO_FLUSH) !== 0 && domain.limits.maxDeferred > 0
   let rc = 0
   let done = 0
   for (let i = 0; i < elements.count; i++) {
     const error = unmapElement(call, space, i)
     if (error === 0) done++
-    else if ((flags & Flag.CONTINUE) === 0) {
+    else if ((flags & CONTINUE) === 0) {
       rc = error
       break
     }
@@ -41,8 +49,8 @@ export function unmapGrant(call: Call, domain: Domain): number {
       if (space.dead) return -Errno.EAGAIN
     }
   }
-  call.argument.write32(core.memory, iommu_unmap_grant.offsets.done, done)
-  const finished = finishUnmap(call, space, defer, iommu_unmap_grant.offsets.ticket)
+  call.argument.write32(core.memory, DONE, done)
+  const finished = finishUnmap(call, space, defer, TICKET)
   return finished !== 0 ? finished : rc
 }
 
@@ -50,11 +58,11 @@ function unmapElement(call: Call, space: Space, i: number): number {
   const at = (call.listAt >> 2) + i * SIZE_WORDS
   const { memory } = call.core
   const error = end(call, space, i, at)
-  const status = error === 0 ? GNTST.okay : error === -Errno.ENOENT ? GNTST.bad_handle : GNTST.general_error
+  const status = error === 0 ? OKAY : error === -Errno.ENOENT ? GNTST.bad_handle : GNTST.general_error
   const out = i * call.elements.stride
   // The other half of its word is padding, which is zero.
-  call.list.write32(memory, out + element.offsets.status, status & STATUS_MASK)
-  call.list.write32(memory, out + element.offsets.error, error)
+  call.list.write32(memory, out + STATUS, status & STATUS_MASK)
+  call.list.write32(memory, out + ERROR, error)
   return error
 }
 
@@ -66,10 +74,10 @@ function end(call: Call, space: Space, i: number, at: number): number {
   const page = slot < 0 ? -1 : space.grants.page[slot]!
   const value = slot < 0 ? 0 : space.pages.get(page)
   // One whose invalidation is pending has ended already.
-  if (slot < 0 || (value & Mark.pending) !== 0) return -Errno.ENOENT
+  if (slot < 0 || (value & PENDING) !== 0) return -Errno.ENOENT
   const rc = space.clear(page, 1)
   if (rc !== 0) return rc
-  space.pages.set(page, value | Mark.pending)
+  space.setPending(page)
   space.deferred.add(page, 1)
   space.noteUnmapped(page, 1)
   return 0

@@ -9,42 +9,59 @@ import { ACCESS_BITS, Mark } from '../io-space/mark.ts'
 import { type Space, isMapped } from '../io-space/space.ts'
 import { finishUnmap, mayDefer } from './finish-unmap.ts'
 import { findSpace } from './find-space.ts'
+import { unmapPages } from './unmap-pages.ts'
+
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { CONTINUE, ALL, HOLES_OK, NO_FLUSH } = Flag
+const SIZE = element.size
+const STATUS = element.offsets.status
+const ELEMENT_DONE = element.offsets.done
+const DONE = iommu_unmap.offsets.done
+const TICKET = iommu_unmap.offsets.ticket
+const { start: START, end: END, grant: GRANT, pending: PENDING } = Mark
+const ACCESS = ACCESS_BITS
 
 const { words } = iommu_unmap
 const E = element.words
 const SIZE_WORDS = element.size / 4
 const BETWEEN_CHECKS = 64
 const ALL_PAGES = 2 ** 52
-const WHOLE = Mark.start | Mark.end
 
 export function unmap(call: Call, domain: Domain): number {
   const { core, elements, words: w } = call
   const base = call.at >> 2
   const flags = w[base + words.flags]!
-  if ((flags & Flag.ALL) !== 0 && elements.count > 0) return -Errno.EINVAL
+  if ((flags & ALL) !== 0 && elements.count > 0) return -Errno.EINVAL
   const space = findSpace(core, domain, w[base + words.space]! >>> 0)
   if (typeof space === 'number') return space
-  const defer = mayDefer(space, (flags & Flag.NO_FLUSH) !== 0)
+  const defer = mayDefer(space, (flags & NO_FLUSH) !== 0)
   let rc = 0
   let done = 0
-  if ((flags & Flag.ALL) !== 0) done = unmapAll(space)
-  for (let i = 0; i < elements.count; i++) {
-    const result = unmapElement(call, space, i, (flags & Flag.HOLES_OK) !== 0)
-    const at = i * elements.stride
-    call.list.write32(core.memory, at + element.offsets.status, Math.min(0, result))
-    call.list.write32(core.memory, at + element.offsets.done, result < 0 ? 0 : result)
-    if (result >= 0) done++
-    else if ((flags & Flag.CONTINUE) === 0) {
-      rc = result
-      break
+  if ((flags & ALL) !== 0) done = unmapAll(space)
+  for (let i = 0; i < elements.count; ) {
+    const stop = Math.min(elements.count, i + BETWEEN_CHECKS - (i % BETWEEN_CHECKS))
+    const next = unmapPages(call, space, i, stop)
+    done += next - i
+    i = next
+    if (i < stop) {
+      const result = unmapElement(call, space, i, (flags & HOLES_OK) !== 0)
+      const at = i * elements.stride
+      call.list.write32(core.memory, at + STATUS, Math.min(0, result))
+      call.list.write32(core.memory, at + ELEMENT_DONE, Math.max(0, result))
+      i++
+      if (result >= 0) done++
+      else if ((flags & CONTINUE) === 0) {
+        rc = result
+        break
+      }
     }
-    if (i % BETWEEN_CHECKS === BETWEEN_CHECKS - 1) {
+    if (i % BETWEEN_CHECKS === 0 && i < elements.count) {
       core.preempt()
       if (space.dead) return -Errno.EAGAIN
     }
   }
-  call.argument.write32(core.memory, iommu_unmap.offsets.done, done)
-  const finished = finishUnmap(call, space, defer, iommu_unmap.offsets.ticket)
+  call.argument.write32(core.memory, DONE, done)
+  const finished = finishUnmap(call, space, defer, TICKET)
   return finished !== 0 ? finished : rc
 }
 
@@ -52,17 +69,12 @@ export function unmap(call: Call, domain: Domain): number {
 function unmapElement(call: Call, space: Space, i: number, holesOk: boolean): number {
   const w = call.words
   const at = (call.listAt >> 2) + i * SIZE_WORDS
-  if (call.elements.unknownTail(i, element.size)) return -Errno.E2BIG
+  if (call.elements.unknownTail(i, SIZE)) return -Errno.E2BIG
   const lo = w[at + E.io_address]!
   const hi = w[at + E.io_address + 1]!
   const pages = (w[at + E.pages + 1]! >>> 0) * 2 ** 32 + (w[at + E.pages]! >>> 0)
   if ((lo & 0xfff) !== 0 || pages === 0) return -Errno.EINVAL
   const page = (hi >>> 0) * 2 ** 20 + (lo >>> 12)
-  if (pages === 1 && page < space.window.end) {
-    // The common one: a mapping of one page of the domain's own.
-    const value = space.pages.get(page)
-    if ((value & (WHOLE | Mark.grant | Mark.pending)) === WHOLE) return clear(space, page, 1)
-  }
   if (page + pages > ALL_PAGES) return -Errno.EOVERFLOW
   if (page < space.window.first || page + pages > space.window.end) return -Errno.ERANGE
   if (space.isReserved(page, pages)) return -Errno.EADDRNOTAVAIL
@@ -74,16 +86,16 @@ function unmapElement(call: Call, space: Space, i: number, holesOk: boolean): nu
 function check(space: Space, page: number, pages: number, holesOk: boolean): number {
   const first = space.pages.get(page)
   const last = space.pages.get(page + pages - 1)
-  if (isMapped(first) && (first & Mark.start) === 0) return -Errno.EINVAL
-  if (isMapped(last) && (last & Mark.end) === 0) return -Errno.EINVAL
+  if (isMapped(first) && (first & START) === 0) return -Errno.EINVAL
+  if (isMapped(last) && (last & END) === 0) return -Errno.EINVAL
   let hole = false
   let grant = false
   let at = page
   while (at < page + pages) {
     const value = space.pages.get(at)
-    if (value !== 0 && (value & ACCESS_BITS) === 0) return -Errno.EBUSY
+    if (value !== 0 && (value & ACCESS) === 0) return -Errno.EBUSY
     if (isMapped(value)) {
-      if ((value & Mark.grant) !== 0) grant = true
+      if ((value & GRANT) !== 0) grant = true
       at++
     } else {
       hole = true
@@ -117,7 +129,7 @@ function unmapAll(space: Space): number {
   for (let at = space.pages.nextTaken(0); at >= 0; at = space.pages.nextTaken(at)) {
     const value = space.pages.get(at)
     const pages = isMapped(value) ? space.lengthFrom(at) : 1
-    if (isMapped(value) && (value & Mark.grant) === 0 && clear(space, at, pages) >= 0) {
+    if (isMapped(value) && (value & GRANT) === 0 && clear(space, at, pages) >= 0) {
       if (++ended % BETWEEN_CHECKS === 0) space.core.preempt()
       if (space.dead) return ended
     }
@@ -130,7 +142,7 @@ function unmapAll(space: Space): number {
 function clear(space: Space, page: number, pages: number): number {
   const rc = space.clear(page, pages)
   if (rc !== 0) return rc
-  for (let i = 0; i < pages; i++) space.pages.set(page + i, space.pages.get(page + i) | Mark.pending)
+  for (let i = 0; i < pages; i++) space.setPending(page + i)
   space.deferred.add(page, pages)
   space.noteUnmapped(page, pages)
   return pages

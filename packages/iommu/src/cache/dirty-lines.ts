@@ -8,7 +8,7 @@ const WORDS_PER_LINE = 16
 export class DirtyLines {
   /** Lines that memory does not have yet. */
   count = 0
-  readonly #memory: Int32Array
+  declare private readonly memory: Int32Array
   /** First word index of each line; −1 when free. */
   readonly #line = new Int32Array(LINES).fill(-1)
   /** Bit n: word n of the line was stored. */
@@ -18,7 +18,7 @@ export class DirtyLines {
 
   /** `memory`: the words behind the cache. */
   constructor(memory: Int32Array) {
-    this.#memory = memory
+    this.memory = memory
   }
 
   /** Stores an 8-byte entry at word index `at` (even). */
@@ -42,7 +42,7 @@ export class DirtyLines {
   read(at: number): number {
     const slot = this.#find(at & -WORDS_PER_LINE)
     const word = at & (WORDS_PER_LINE - 1)
-    return slot >= 0 && ((this.#stored[slot]! >>> word) & 1) !== 0 ? this.#data[slot * WORDS_PER_LINE + word]! : this.#memory[at]!
+    return slot >= 0 && ((this.#stored[slot]! >>> word) & 1) !== 0 ? this.#data[slot * WORDS_PER_LINE + word]! : this.memory[at]!
   }
 
   /** Writes the line of word index `at` back to memory. */
@@ -65,7 +65,7 @@ export class DirtyLines {
     const line = this.#line[slot]!
     for (let stored = this.#stored[slot]!; stored !== 0; stored &= stored - 1) {
       const word = 31 - Math.clz32(stored & -stored)
-      this.#memory[line + word] = this.#data[slot * WORDS_PER_LINE + word]!
+      this.memory[line + word] = this.#data[slot * WORDS_PER_LINE + word]!
     }
     this.#line[slot] = -1
     this.#stored[slot] = 0

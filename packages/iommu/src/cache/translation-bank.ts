@@ -25,36 +25,35 @@ export class TranslationBank {
   /** False until the first entry is in: a bank that is never used costs nothing to look into. */
   used = false
   /** Entries in all. */
-  readonly capacity: number
-  readonly #words: Int32Array
-  // Numbers begin as numbers: V8 keeps a field that was ever undefined in a slower form.
-  readonly #setMask: number = 0
-  readonly #setWords: number = 0
+  declare readonly capacity: number
+  declare private readonly words: Int32Array
+  declare private readonly setMask: number
+  declare private readonly setWords: number
 
   constructor({ sets, ways }: CacheShape) {
     if (sets < 4 || (sets & (sets - 1)) !== 0) throw new ConfigError('cache sets', sets, 'is not a power of two of at least 4')
     if (!Number.isInteger(ways) || ways < 0) throw new ConfigError('cache ways', ways, 'is not a whole number')
     this.capacity = sets * ways
-    this.#words = new Int32Array(WORDS * sets * Math.max(1, ways))
-    this.#setMask = sets - 1
-    this.#setWords = WORDS * ways
+    this.words = new Int32Array(WORDS * sets * Math.max(1, ways))
+    this.setMask = sets - 1
+    this.setWords = WORDS * ways
   }
 
   /** The frame word of a page of `domain` if it is here with every right of `need`; −1 otherwise. */
   find(domain: number, page: number, high: number, need: number): number {
-    const words = this.#words
-    const at = ((page ^ Math.imul(domain, SPREAD)) & this.#setMask) * this.#setWords
+    const words = this.words
+    const at = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * this.setWords
     if (((words[at]! ^ (page | RIGHTS)) & (need | ~RIGHTS)) === 0 && words[at + 1] === (domain | (high << 16))) return words[at + 2]!
-    return this.#setWords === WORDS ? -1 : this.#findBehind(at, page | RIGHTS, domain | (high << 16), need | ~RIGHTS)
+    return this.setWords === WORDS ? -1 : this.#findBehind(at, page | RIGHTS, domain | (high << 16), need | ~RIGHTS)
   }
 
   /** Puts in a page, in place of what is here of it, else of the least recently used entry of its set. */
   insert(domain: number, page: number, high: number, rights: number, frame: number): void {
-    if (this.#setWords === 0) return
-    const words = this.#words
-    const first = ((page ^ Math.imul(domain, SPREAD)) & this.#setMask) * this.#setWords
+    if (this.setWords === 0) return
+    const words = this.words
+    const first = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * this.setWords
     this.dropPage(domain, page, high)
-    this.#makeRoom(first, first + this.#setWords - WORDS)
+    this.#makeRoom(first, first + this.setWords - WORDS)
     words[first] = (page & ~RIGHTS) | rights
     words[first + 1] = domain | (high << 16)
     words[first + 2] = frame
@@ -63,9 +62,9 @@ export class TranslationBank {
 
   /** Forgets a page of `domain`, whatever its rights; returns its frame word or −1. */
   dropPage(domain: number, page: number, high: number): number {
-    const words = this.#words
-    const first = ((page ^ Math.imul(domain, SPREAD)) & this.#setMask) * this.#setWords
-    for (let at = first; at < first + this.#setWords; at += WORDS) {
+    const words = this.words
+    const first = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * this.setWords
+    for (let at = first; at < first + this.setWords; at += WORDS) {
       const found = words[at]!
       if (((found ^ page) & ~RIGHTS) !== 0 || (found & RIGHTS) === 0 || words[at + 1] !== (domain | (high << 16))) continue
       words[at] = 0
@@ -80,7 +79,7 @@ export class TranslationBank {
    */
   dropRange(domain: number, page: number, high: number, shift: number, dropped: Int32Array | null = null): number {
     if (!this.used) return 0
-    const words = this.#words
+    const words = this.words
     const lowMask = shift >= 32 ? 0 : -1 << shift
     const highMask = shift >= 48 ? 0 : shift >= 32 ? -1 << (shift - 32) : -1
     let count = 0
@@ -98,13 +97,13 @@ export class TranslationBank {
 
   /** Forgets everything. */
   dropAll(): void {
-    if (this.used) this.#words.fill(0)
+    if (this.used) this.words.fill(0)
     this.used = false
   }
 
   #findBehind(first: number, page: number, tag: number, mask: number): number {
-    const words = this.#words
-    for (let at = first + WORDS; at < first + this.#setWords; at += WORDS) {
+    const words = this.words
+    for (let at = first + WORDS; at < first + this.setWords; at += WORDS) {
       if (((words[at]! ^ page) & mask) !== 0 || words[at + 1] !== tag) continue
       const found = words[at]!
       const frame = words[at + 2]!
@@ -119,7 +118,7 @@ export class TranslationBank {
 
   // Moves the entries before `last` one way back, over what is in `last`.
   #makeRoom(first: number, last: number): void {
-    const words = this.#words
+    const words = this.words
     for (let at = last; at > first; at -= WORDS) {
       words[at] = words[at - 4]!
       words[at + 1] = words[at - 3]!
@@ -129,7 +128,7 @@ export class TranslationBank {
 
   // The two lowest bits of a page number, which its entry lacks, are those of its set.
   #pageAt(at: number, found: number, domain: number): number {
-    const set = Math.floor(at / this.#setWords) ^ Math.imul(domain, SPREAD)
+    const set = Math.floor(at / this.setWords) ^ Math.imul(domain, SPREAD)
     return (found & ~RIGHTS) | (set & RIGHTS)
   }
 }

@@ -22,19 +22,19 @@ export interface VtdDriverOptions {
 const DEFAULT_TIMEOUT = 10e6
 
 export class VtdDriver implements IommuDriver {
-  readonly capabilities: IommuCapabilities
-  readonly #port: DriverPort
-  readonly #base: number = 0
-  readonly #timeout: number = 0
-  readonly #unit: VtdCapabilities
-  readonly #tables: SecondStageTables
+  declare readonly capabilities: IommuCapabilities
+  declare private readonly port: DriverPort
+  declare private readonly base: number
+  declare private readonly timeout: number
+  declare private readonly unit: VtdCapabilities
+  declare private readonly tables: SecondStageTables
   #queue: DriverQueue | null = null
   #rootTable = -1
   /** Context table of each bus, −1 while it has none. */
   readonly #contexts = new Int32Array(256).fill(-1)
   /** Table of each requester, 0 while it is blocked; requesters of each table. */
   readonly #attached = new Uint16Array(0x1_0000)
-  readonly #requesters: Int32Array
+  declare private readonly requesters: Int32Array
   readonly #freeDomains: number[] = []
   #nextDomain = 1
   /** The range that the next descriptor will name: neighbours are joined into one. No table: there is none. */
@@ -43,7 +43,7 @@ export class VtdDriver implements IommuDriver {
   #rangeLo = 0
   #rangePages = 0
   /** Upper halves that are beyond the width of each table: bits of them. */
-  readonly #beyond: Int32Array
+  declare private readonly beyond: Int32Array
   readonly #fault: IommuFault = { requester: 0, hi: 0, lo: 0, write: false, addressValid: true, hardwareReason: 0, lostBefore: false }
 
   constructor(port: DriverPort, { base, timeout = DEFAULT_TIMEOUT }: VtdDriverOptions) {
@@ -53,14 +53,14 @@ export class VtdDriver implements IommuDriver {
       ecapLow: port.read32(base + Register.extendedCapability),
     })
     if (!unit.queue) throw new UnsupportedError('VT-d driver', 'needs queued invalidation')
-    this.#port = port
-    this.#base = base
-    this.#timeout = timeout
-    this.#unit = unit
+    this.port = port
+    this.base = base
+    this.timeout = timeout
+    this.unit = unit
     const domains = 2 ** unit.domainBits
-    this.#tables = new SecondStageTables(port, unit, domains)
-    this.#requesters = new Int32Array(domains)
-    this.#beyond = new Int32Array(domains).fill(-1)
+    this.tables = new SecondStageTables(port, unit, domains)
+    this.requesters = new Int32Array(domains)
+    this.beyond = new Int32Array(domains).fill(-1)
     const widths = tableWidths(unit)
     this.capabilities = {
       kind: 'vtd',
@@ -100,9 +100,9 @@ export class VtdDriver implements IommuDriver {
     const recycled = this.#freeDomains.length > 0
     if (!recycled && this.#nextDomain > this.capabilities.tables) return DriverStatus.noTable
     const table = recycled ? this.#freeDomains.at(-1)! : this.#nextDomain
-    const status = this.#tables.create(table, levels)
+    const status = this.tables.create(table, levels)
     if (status !== DriverStatus.ok) return status
-    this.#beyond[table] = -1 << (addressBits - 32)
+    this.beyond[table] = -1 << (addressBits - 32)
     if (recycled) this.#freeDomains.pop()
     else this.#nextDomain++
     return table
@@ -110,12 +110,12 @@ export class VtdDriver implements IommuDriver {
 
   destroyTable(table: number): number {
     this.#mustExist(table)
-    if (this.#requesters[table] !== 0) throw new StateError(`IOMMU table ${table}`, 'destroyed while a device is attached')
+    if (this.requesters[table] !== 0) throw new StateError(`IOMMU table ${table}`, 'destroyed while a device is attached')
     const queued = this.queueTableInvalidation(table)
     const status = queued === DriverStatus.ok ? this.completeInvalidations() : queued
     if (status !== DriverStatus.ok) return status
-    this.#tables.destroy(table)
-    this.#beyond[table] = -1
+    this.tables.destroy(table)
+    this.beyond[table] = -1
     this.#freeDomains.push(table)
     return DriverStatus.ok
   }
@@ -124,8 +124,8 @@ export class VtdDriver implements IommuDriver {
     this.#mustExist(table)
     const bus = requester >>> 8
     if (this.#contexts[bus]! < 0 && !this.#addContextTable(bus)) return DriverStatus.noMemory
-    const root = this.#tables.root(table)
-    const upper = (table << ContextEntry.domainShift) | (this.#tables.levels(table) - 2)
+    const root = this.tables.root(table)
+    const upper = (table << ContextEntry.domainShift) | (this.tables.levels(table) - 2)
     return this.#setContext(requester, table, 0, upper, root >>> 20, (root << 12) | ContextEntry.present)
   }
 
@@ -145,10 +145,10 @@ export class VtdDriver implements IommuDriver {
 
   unmap(table: number, hi: number, lo: number, pages: number): number {
     if (!this.#fits(table, hi, lo, pages)) return DriverStatus.unsupported
-    const retired = this.#tables.retired.length
-    const status = this.#tables.unmapRange(table, hi, lo, pages)
+    const retired = this.tables.retired.length
+    const status = this.tables.unmapRange(table, hi, lo, pages)
     // Pages that left the tree wait for this, whether or not the caller asks for the range.
-    if (this.#tables.retired.length > retired) return this.queueInvalidation(table, hi, lo, pages)
+    if (this.tables.retired.length > retired) return this.queueInvalidation(table, hi, lo, pages)
     return status
   }
 
@@ -177,28 +177,28 @@ export class VtdDriver implements IommuDriver {
     const queued = this.#queueRange()
     const status = queued === DriverStatus.ok ? this.#on.complete() : queued
     if (status !== DriverStatus.ok) return status
-    const { retired } = this.#tables
-    while (retired.length > 0) this.#port.freePage(retired.pop()!)
-    this.#tables.changedDirectories = false
+    const { retired } = this.tables
+    while (retired.length > 0) this.port.freePage(retired.pop()!)
+    this.tables.changedDirectories = false
     return DriverStatus.ok
   }
 
   frameOf(table: number, hi: number, lo: number): number {
-    return this.#tables.frameOf(table, hi, lo)
+    return this.tables.frameOf(table, hi, lo)
   }
 
   accessOf(table: number, hi: number, lo: number): number {
-    const rights = this.#tables.rightsOf(table, hi, lo)
+    const rights = this.tables.rightsOf(table, hi, lo)
     return (rights & PageEntry.read ? Access.read : 0) | (rights & PageEntry.write ? Access.write : 0)
   }
 
   tablePages(table: number): number {
-    return this.#tables.pages[table]!
+    return this.tables.pages[table]!
   }
 
   reclaim(table: number): number {
     this.#mustExist(table)
-    const count = this.#tables.retireEmpty(table)
+    const count = this.tables.retireEmpty(table)
     if (count === 0) return 0
     const queued = this.queueTableInvalidation(table)
     const status = queued === DriverStatus.ok ? this.completeInvalidations() : queued
@@ -206,14 +206,14 @@ export class VtdDriver implements IommuDriver {
   }
 
   drainFaults(each: (fault: IommuFault) => void): void {
-    const port = this.#port
+    const port = this.port
     const fault = this.#fault
-    const status = port.read32(this.#base + Register.faultStatus)
+    const status = port.read32(this.base + Register.faultStatus)
     fault.lostBefore = false
-    const records = this.#unit.faultRecords
+    const records = this.unit.faultRecords
     let index = (status >>> FaultStatus.indexShift) & 0xff
     for (let seen = 0; seen < records && (status & FaultStatus.pending) !== 0; seen++) {
-      const at = this.#base + this.#unit.faultRecordOffset + index * FAULT_RECORD_BYTES
+      const at = this.base + this.unit.faultRecordOffset + index * FAULT_RECORD_BYTES
       const top = port.read32(at + 12)
       if ((top & FaultRecord.fault) === 0) break
       fault.requester = port.read32(at + 8) & FaultRecord.sourceMask
@@ -227,24 +227,24 @@ export class VtdDriver implements IommuDriver {
       fault.lostBefore = (status & FaultStatus.overflow) !== 0 && seen === records - 1
       each(fault)
     }
-    if ((status & FaultStatus.overflow) !== 0) port.write32(this.#base + Register.faultStatus, FaultStatus.overflow)
+    if ((status & FaultStatus.overflow) !== 0) port.write32(this.base + Register.faultStatus, FaultStatus.overflow)
   }
 
   setFaultInterrupt(addressLow: number, data: number): void {
-    const port = this.#port
-    port.write32(this.#base + Register.faultEventData, data)
-    port.write32(this.#base + Register.faultEventAddress, addressLow)
-    port.write32(this.#base + Register.faultEventUpperAddress, 0)
-    port.write32(this.#base + Register.faultEventControl, 0)
+    const port = this.port
+    port.write32(this.base + Register.faultEventData, data)
+    port.write32(this.base + Register.faultEventAddress, addressLow)
+    port.write32(this.base + Register.faultEventUpperAddress, 0)
+    port.write32(this.base + Register.faultEventControl, 0)
   }
 
   ownFrames(): number[] {
     const frames = [this.#rootTable, ...this.#contexts].filter((mfn) => mfn >= 0)
     if (this.#queue !== null) frames.push(this.#queue.frame, this.#queue.statusFrame)
     for (let table = 1; table < this.#nextDomain; table++) {
-      if (this.#tables.exists(table)) this.#tables.eachPage(table, (mfn) => frames.push(mfn))
+      if (this.tables.exists(table)) this.tables.eachPage(table, (mfn) => frames.push(mfn))
     }
-    return [...frames, ...this.#tables.retired]
+    return [...frames, ...this.tables.retired]
   }
 
   get #on(): DriverQueue {
@@ -253,8 +253,8 @@ export class VtdDriver implements IommuDriver {
   }
 
   #enable(): number {
-    const port = this.#port
-    const base = this.#base
+    const port = this.port
+    const base = this.base
     const ok = (bit: number, on: boolean) => this.#command(bit, on)
     if (!ok(GlobalCommand.translation, false) || !ok(GlobalCommand.queue, false)) return DriverStatus.timedOut
     this.drainFaults(() => {})
@@ -265,14 +265,14 @@ export class VtdDriver implements IommuDriver {
       if (queue >= 0) port.freePage(queue)
       return DriverStatus.noMemory
     }
-    this.#queue = new DriverQueue(port, base, queue, waitStatus, this.#timeout)
+    this.#queue = new DriverQueue(port, base, queue, waitStatus, this.timeout)
     port.write32(base + Register.queueTail, 0)
     port.write32(base + Register.queueAddress, queue << 12)
     port.write32(base + Register.queueAddress + 4, queue >>> 20)
     if (!ok(GlobalCommand.queue, true)) return DriverStatus.timedOut
     this.#rootTable = port.allocatePage()
     if (this.#rootTable < 0) return DriverStatus.noMemory
-    if (this.#unit.writeBufferFlush && !ok(GlobalCommand.writeBuffer, true)) return DriverStatus.timedOut
+    if (this.unit.writeBufferFlush && !ok(GlobalCommand.writeBuffer, true)) return DriverStatus.timedOut
     port.write32(base + Register.rootTable, this.#rootTable << 12)
     port.write32(base + Register.rootTable + 4, this.#rootTable >>> 20)
     if (!ok(GlobalCommand.rootTable, true)) return DriverStatus.timedOut
@@ -286,13 +286,13 @@ export class VtdDriver implements IommuDriver {
 
   // One global command, repeated with the state of the others, and its completion: false when that does not come.
   #command(bit: number, on: boolean): boolean {
-    const port = this.#port
-    const status = port.read32(this.#base + Register.globalStatus) & GlobalCommand.persistent
-    port.write32(this.#base + Register.globalCommand, on ? status | bit : status & ~bit)
+    const port = this.port
+    const status = port.read32(this.base + Register.globalStatus) & GlobalCommand.persistent
+    port.write32(this.base + Register.globalCommand, on ? status | bit : status & ~bit)
     // The write buffer's bit is 1 while the flush runs; every other one shows the state.
     const wanted = bit === GlobalCommand.writeBuffer ? 0 : on ? bit : 0
-    const deadline = port.now() + this.#timeout
-    while ((port.read32(this.#base + Register.globalStatus) & bit) !== wanted) {
+    const deadline = port.now() + this.timeout
+    while ((port.read32(this.base + Register.globalStatus) & bit) !== wanted) {
       if (port.now() > deadline) return false
       port.relax()
     }
@@ -300,9 +300,9 @@ export class VtdDriver implements IommuDriver {
   }
 
   #release(): void {
-    const port = this.#port
-    for (let table = 1; table < this.#nextDomain; table++) if (this.#tables.exists(table)) this.#tables.destroy(table)
-    const { retired } = this.#tables
+    const port = this.port
+    for (let table = 1; table < this.#nextDomain; table++) if (this.tables.exists(table)) this.tables.destroy(table)
+    const { retired } = this.tables
     while (retired.length > 0) port.freePage(retired.pop()!)
     for (let bus = 0; bus < 256; bus++) if (this.#contexts[bus]! >= 0) port.freePage(this.#contexts[bus]!)
     if (this.#rootTable >= 0) port.freePage(this.#rootTable)
@@ -312,7 +312,7 @@ export class VtdDriver implements IommuDriver {
     }
     this.#contexts.fill(-1)
     this.#attached.fill(0)
-    this.#requesters.fill(0)
+    this.requesters.fill(0)
     this.#freeDomains.length = 0
     this.#nextDomain = 1
     this.#rangeTable = 0
@@ -321,7 +321,7 @@ export class VtdDriver implements IommuDriver {
   }
 
   #addContextTable(bus: number): boolean {
-    const port = this.#port
+    const port = this.port
     const frame = port.allocatePage()
     if (frame < 0) return false
     this.#contexts[bus] = frame
@@ -332,35 +332,35 @@ export class VtdDriver implements IommuDriver {
 
   // Replaces a context entry in one store, then makes the unit forget the old one and all that it translated: contexts first.
   #setContext(requester: number, table: number, upperHi: number, upperLo: number, hi: number, lo: number): number {
-    const port = this.#port
+    const port = this.port
     const frame = this.#contexts[requester >>> 8]!
     const index = (requester & 0xff) * 2
     const old = this.#attached[requester]!
     port.store128(frame, index, hi, lo, upperHi, upperLo)
     port.flushLine(frame, index)
-    if (old !== 0) this.#requesters[old]!--
-    if (table !== 0) this.#requesters[table]!++
+    if (old !== 0) this.requesters[old]!--
+    if (table !== 0) this.requesters[table]!++
     this.#attached[requester] = table
-    if (this.#unit.writeBufferFlush && !this.#command(GlobalCommand.writeBuffer, true)) return DriverStatus.timedOut
+    if (this.unit.writeBufferFlush && !this.#command(GlobalCommand.writeBuffer, true)) return DriverStatus.timedOut
     // An absent entry is not cached, unless the unit is in caching mode: there it is tagged with id 0.
-    if (old === 0 && !this.#unit.cachingMode) return DriverStatus.ok
+    if (old === 0 && !this.unit.cachingMode) return DriverStatus.ok
     let status = this.#on.contexts(Granularity.device, old, requester)
     if (status === DriverStatus.ok) status = this.queueTableInvalidation(old === 0 ? table : old)
     return status === DriverStatus.ok ? this.completeInvalidations() : status
   }
 
   #map(table: number, hi: number, lo: number, mfn: number, pages: number, rights: number, exact4k: boolean): number {
-    return pages === 1 ? this.#tables.mapPage(table, hi, lo, mfn, rights) : this.#tables.mapRange(table, hi, lo, mfn, pages, rights, exact4k)
+    return pages === 1 ? this.tables.mapPage(table, hi, lo, mfn, rights) : this.tables.mapRange(table, hi, lo, mfn, pages, rights, exact4k)
   }
 
   #fits(table: number, hi: number, lo: number, pages: number): boolean {
-    const beyond = this.#beyond[table]!
+    const beyond = this.beyond[table]!
     if ((hi & beyond) !== 0) return false
     return pages === 1 || (hi >>> 0) * 0x10_0000 + (lo >>> 12) + pages <= (-beyond >>> 0) * 0x10_0000
   }
 
   #mustExist(table: number): void {
-    if (!this.#tables.exists(table)) throw new StateError(`IOMMU table ${table}`, 'does not exist')
+    if (!this.tables.exists(table)) throw new StateError(`IOMMU table ${table}`, 'does not exist')
   }
 
   // Turns the gathered range into one or two descriptors of naturally aligned blocks, or one for the whole table.
@@ -385,8 +385,8 @@ export class VtdDriver implements IommuDriver {
   }
 
   #queueBlock(table: number, hi: number, lo: number, order: number): number {
-    if (!this.#unit.pageInvalidation || order > this.#unit.maxOrder) return this.#on.translations(Granularity.domain, table, 0, 0, 0, false)
-    return this.#on.translations(Granularity.page, table, hi, lo, order, !this.#tables.changedDirectories)
+    if (!this.unit.pageInvalidation || order > this.unit.maxOrder) return this.#on.translations(Granularity.domain, table, 0, 0, 0, false)
+    return this.#on.translations(Granularity.page, table, hi, lo, order, !this.tables.changedDirectories)
   }
 }
 

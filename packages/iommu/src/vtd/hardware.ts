@@ -48,22 +48,22 @@ export interface VtdHardwareOptions {
 }
 
 export class VtdHardware implements DmaTranslator, MmioDevice {
-  readonly personality: VtdPersonality
-  readonly #machine: Machine
-  readonly #memory: MachineMemory
-  readonly #clock: Clock
+  declare readonly personality: VtdPersonality
+  declare private readonly machine: Machine
+  declare private readonly memory: MachineMemory
+  declare private readonly clock: Clock
   readonly #registers = new RegisterFile(REGISTER_BYTES)
-  readonly #caches: VtdCaches
-  readonly #iotlb: TranslationBank
-  readonly #posted: PostedWrites
-  readonly #counts: Float64Array
-  readonly #walk: VtdWalk
-  readonly #log: FaultLog
-  readonly #faultEvent: EventMessage
-  readonly #waitEvent: EventMessage
-  readonly #queue: InvalidationQueue
-  readonly #iotlbOffset: number = 0
-  readonly #zeroLengthNeed: number = 0
+  declare private readonly caches: VtdCaches
+  declare private readonly iotlb: TranslationBank
+  declare private readonly posted: PostedWrites
+  declare private readonly counts: Float64Array
+  declare private readonly walk: VtdWalk
+  declare private readonly log: FaultLog
+  declare private readonly faultEvent: EventMessage
+  declare private readonly waitEvent: EventMessage
+  declare private readonly queue: InvalidationQueue
+  declare private readonly iotlbOffset: number
+  declare private readonly zeroLengthNeed: number
   #translating = false
   #rootTable = 0
   /** The commanded state of the persistent GCMD bits; GSTS follows late. */
@@ -82,21 +82,21 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     const registers = this.#registers
     const tables = new MachineTables(memory)
     this.personality = personality
-    this.#machine = machine
-    this.#memory = memory
-    this.#clock = clock
-    this.#caches = new VtdCaches(personality, memory, clock)
-    this.#iotlb = this.#caches.iotlb
-    this.#posted = this.#caches.posted
-    this.#counts = clock.counts
-    this.#caches.onContextsDropped = () => (this.#selected = -1)
-    this.#walk = new VtdWalk(tables, capabilities, personality.hostAddressBits)
-    this.#faultEvent = new EventMessage(registers, Register.faultEventControl, memory, interrupts)
-    this.#waitEvent = new EventMessage(registers, Register.invalidationEventControl, memory, interrupts)
-    this.#log = new FaultLog(registers, this.#faultEvent, capabilities.faultRecordOffset, capabilities.faultRecords, collapseFaults)
-    this.#queue = new InvalidationQueue(registers, tables, memory, clock, this.#caches, this.#log, this.#waitEvent, timing)
-    this.#iotlbOffset = capabilities.iotlbOffset
-    this.#zeroLengthNeed = capabilities.zeroLengthRead ? Need.either : Need.read
+    this.machine = machine
+    this.memory = memory
+    this.clock = clock
+    this.caches = new VtdCaches(personality, memory, clock)
+    this.iotlb = this.caches.iotlb
+    this.posted = this.caches.posted
+    this.counts = clock.counts
+    this.caches.onContextsDropped = () => (this.#selected = -1)
+    this.walk = new VtdWalk(tables, capabilities, personality.hostAddressBits)
+    this.faultEvent = new EventMessage(registers, Register.faultEventControl, memory, interrupts)
+    this.waitEvent = new EventMessage(registers, Register.invalidationEventControl, memory, interrupts)
+    this.log = new FaultLog(registers, this.faultEvent, capabilities.faultRecordOffset, capabilities.faultRecords, collapseFaults)
+    this.queue = new InvalidationQueue(registers, tables, clock, this.caches, this.log, this.waitEvent, timing)
+    this.iotlbOffset = capabilities.iotlbOffset
+    this.zeroLengthNeed = capabilities.zeroLengthRead ? Need.either : Need.read
     this.#defineRegisters()
   }
 
@@ -109,7 +109,7 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     registers.write(offset, value)
     switch (offset) {
       case Register.queueTail:
-        this.#queue.start()
+        this.queue.start()
         return
       case Register.globalCommand:
         this.#command(value)
@@ -119,34 +119,34 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
         return
       case Register.queueAddress:
       case Register.queueAddress + 4:
-        this.#queue.rewind()
+        this.queue.rewind()
         return
       case Register.faultStatus:
-        this.#log.update()
-        if ((value & FaultStatus.queueError) !== 0) this.#queue.start()
+        this.log.update()
+        if ((value & FaultStatus.queueError) !== 0) this.queue.start()
         return
       case Register.faultEventControl:
-        this.#faultEvent.update()
+        this.faultEvent.update()
         return
       case Register.invalidationEventControl:
-        this.#waitEvent.update()
+        this.waitEvent.update()
         return
       case Register.invalidationStatus:
-        if ((registers.get(offset) & WAIT_COMPLETE) === 0) this.#waitEvent.withdraw()
+        if ((registers.get(offset) & WAIT_COMPLETE) === 0) this.waitEvent.withdraw()
         return
     }
-    if (offset === this.#iotlbOffset + IotlbRegister.command + 4 && (value & IotlbCommand.invalidate) !== 0) this.#later(() => this.#invalidateIotlb())
-    else if (this.#log.owns(offset)) this.#log.update()
+    if (offset === this.iotlbOffset + IotlbRegister.command + 4 && (value & IotlbCommand.invalidate) !== 0) this.#later(() => this.#invalidateIotlb())
+    else if (this.log.owns(offset)) this.log.update()
   }
 
   dmaRead(requester: number, hi: number, lo: number, at: number, length: number): number {
     const offset = lo & 0xfff
     // The short way, of a hit under the context that the last request used; all else is looked at by the long one.
     if (requester === this.#selected && (hi & this.#beyond) === 0 && offset + length <= 0x1000 && length !== 0) {
-      const frame = this.#iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Need.read)
+      const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Need.read)
       if (frame >= 0) {
-        this.#counts[Count.iotlbHit]!++
-        this.#memory.move(at, (frame << 12) | offset, length)
+        this.counts[Count.iotlbHit]!++
+        this.memory.move(at, (frame << 12) | offset, length)
         return DmaOutcome.translated
       }
     }
@@ -156,12 +156,12 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   dmaWrite(requester: number, hi: number, lo: number, at: number, length: number): number {
     const offset = lo & 0xfff
     if (requester === this.#selected && (hi & this.#beyond) === 0 && offset + length <= 0x1000) {
-      const frame = this.#iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Need.write)
+      const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Need.write)
       if (frame >= 0) {
-        this.#counts[Count.iotlbHit]!++
+        this.counts[Count.iotlbHit]!++
         const to = (frame << 12) | offset
-        this.#memory.move(to, at, length)
-        this.#posted.record(to, length)
+        this.memory.move(to, at, length)
+        this.posted.record(to, length)
         return DmaOutcome.translated
       }
     }
@@ -183,16 +183,16 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   #piece(requester: number, hi: number, lo: number, at: number, length: number, write: boolean): number {
     if (hi === 0 && lo >>> 20 === INTERRUPT_WINDOW) return write ? this.#interrupt(lo, at, length) : DmaOutcome.unclaimed
     if (!this.#translating) return this.#pass(hi, lo, at, length, write)
-    const need = write ? Need.write : length === 0 ? this.#zeroLengthNeed : Need.read
+    const need = write ? Need.write : length === 0 ? this.zeroLengthNeed : Need.read
     const frame = this.#translate(requester, hi, lo, need)
     if (frame === PASSED) return this.#pass(hi, lo, at, length, write)
     if (frame === NO_FRAME) return DmaOutcome.unclaimed
     if (frame < 0) return this.#block(-frame, requester, hi, lo, write)
     const there = (frame << 12) | (lo & 0xfff)
     if (write) {
-      this.#memory.move(there, at, length)
-      this.#posted.record(there, length)
-    } else this.#memory.move(at, there, length)
+      this.memory.move(there, at, length)
+      this.posted.record(there, length)
+    } else this.memory.move(at, there, length)
     return DmaOutcome.translated
   }
 
@@ -203,20 +203,20 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
       if (outcome !== 0) return outcome
     }
     if ((hi & this.#beyond) !== 0) return -FaultReason.addressBeyondWidth
-    const frame = this.#iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, need)
+    const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, need)
     if (frame === -1) return this.#miss(hi, lo, need)
-    this.#clock.count(Count.iotlbHit)
+    this.clock.count(Count.iotlbHit)
     return frame
   }
 
   // Makes the context of `requester` the selected one, from the cache or from memory: 0, PASSED or −reason.
   #select(requester: number): number {
-    const { contexts } = this.#caches
-    const walk = this.#walk
+    const { contexts } = this.caches
+    const walk = this.walk
     let at = contexts.find(requester)
-    if (at >= 0) this.#clock.count(Count.contextHit)
+    if (at >= 0) this.clock.count(Count.contextHit)
     else {
-      this.#clock.count(Count.contextMiss)
+      this.clock.count(Count.contextMiss)
       const outcome = walk.context(this.#rootTable, requester)
       this.#countReads()
       this.#faultsDisabled = walk.faultsDisabled
@@ -240,14 +240,14 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
 
   // Not among the 4 KiB translations: a larger page, a known leaf table, or the whole walk.
   #miss(hi: number, lo: number, need: number): number {
-    const caches = this.#caches
+    const caches = this.caches
     const domain = this.#domain
     let base = caches.iotlb2M.used ? caches.iotlb2M.find(domain, (hi << 11) | (lo >>> 21), hi >>> 21, need) : -1
     if (base !== -1) return this.#large(base, (lo >>> 12) & 0x1ff)
     base = caches.iotlb1G.used ? caches.iotlb1G.find(domain, (hi << 2) | (lo >>> 30), hi >>> 30, need) : -1
     if (base !== -1) return this.#large(base, (lo >>> 12) & 0x3ffff)
-    this.#clock.count(Count.iotlbMiss)
-    const walk = this.#walk
+    this.clock.count(Count.iotlbMiss)
+    const walk = this.walk
     const both = Need.read | Need.write
     const table = caches.directories.find(domain, (hi << 11) | (lo >>> 21), hi >>> 21, both)
     const mfn =
@@ -256,12 +256,12 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
         : walk.page(this.#table, this.#levels, hi, lo, need)
     this.#countReads()
     if (mfn < 0) return mfn
-    const index = this.#memory.frameIndex(mfn)
+    const index = this.memory.frameIndex(mfn)
     const word = index < 0 ? NO_FRAME : index
     const { rights } = walk
     switch (walk.leafLevel) {
       case 1:
-        this.#iotlb.insert(domain, (hi << 20) | (lo >>> 12), hi >>> 12, rights, word)
+        this.iotlb.insert(domain, (hi << 20) | (lo >>> 12), hi >>> 12, rights, word)
         if (table < 0 && walk.tableRights === both) caches.directories.insert(domain, (hi << 11) | (lo >>> 21), hi >>> 21, both, walk.leafTable)
         break
       case 2:
@@ -275,42 +275,42 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
 
   // A hit in a large page, whose frames need not all be alike: some may be no RAM, some the interrupt window.
   #large(base: number, inside: number): number {
-    this.#clock.count(Count.iotlbHit)
+    this.clock.count(Count.iotlbHit)
     if (base === NO_FRAME) return base
     const mfn = base | inside
     if (mfn >>> 8 === INTERRUPT_WINDOW) return -FaultReason.outputInterrupt
-    const index = this.#memory.frameIndex(mfn)
+    const index = this.memory.frameIndex(mfn)
     return index < 0 ? NO_FRAME : index
   }
 
   // One piece at the address as it stands.
   #pass(hi: number, lo: number, at: number, length: number, write: boolean): number {
-    const there = this.#memory.offset(hi, lo)
+    const there = this.memory.offset(hi, lo)
     if (there < 0) return DmaOutcome.unclaimed
-    if (write) this.#memory.move(there, at, length)
-    else this.#memory.move(at, there, length)
+    if (write) this.memory.move(there, at, length)
+    else this.memory.move(at, there, length)
     return DmaOutcome.untranslated
   }
 
   // The interrupt window is never translated. Only an aligned 4-byte write is a message.
   #interrupt(lo: number, at: number, length: number): number {
     if (length !== 4 || (lo & 3) !== 0) return DmaOutcome.unclaimed
-    this.#machine.interrupts.message(this.#memory.view.getUint32(at, true))
+    this.machine.interrupts.message(this.memory.view.getUint32(at, true))
     return DmaOutcome.untranslated
   }
 
   #block(reason: number, requester: number, hi: number, lo: number, write: boolean): number {
-    this.#clock.count(Count.dmaFault)
-    const { trace } = this.#machine
-    if (trace !== null) trace.fault(this.#clock.now, requester, write, (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0), reason)
+    this.clock.count(Count.dmaFault)
+    const { trace } = this.machine
+    if (trace !== null) trace.fault(this.clock.now, requester, write, (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0), reason)
     const silent = this.#faultsDisabled && ((QUALIFIED_REASONS >>> reason) & 1) !== 0
-    if (!silent) this.#log.record(reason, requester, hi, lo, write)
+    if (!silent) this.log.record(reason, requester, hi, lo, write)
     return DmaOutcome.blocked
   }
 
   #countReads(): void {
-    this.#clock.count(Count.walkRead, this.#walk.reads)
-    this.#walk.reads = 0
+    this.clock.count(Count.walkRead, this.walk.reads)
+    this.walk.reads = 0
   }
 
   #defineRegisters(): void {
@@ -326,7 +326,7 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     // Source id and function mask are write-only.
     registers.define(Register.contextCommand, 0, -1, 0, 0xffff_0000 | 0)
     registers.define(Register.contextCommand + 4, 0, 0xe000_0003 | 0, 0, ContextCommand.functionMask)
-    const iotlb = this.#iotlbOffset
+    const iotlb = this.iotlbOffset
     const address = 0xffff_f000 | InvalidationAddress.leafOnly | InvalidationAddress.orderMask | 0
     registers.define(iotlb + IotlbRegister.address, 0, address, 0, -1)
     registers.define(iotlb + IotlbRegister.address + 4, 0, -1, 0, -1)
@@ -334,7 +334,7 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   }
 
   #later(action: () => void): void {
-    this.#clock.after(this.personality.timing.command, action)
+    this.clock.after(this.personality.timing.command, action)
   }
 
   // GCMD: one-shot commands and changes of the persistent bits, each complete some time later (facts A.1).
@@ -359,7 +359,7 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
       this.#later(() => {
         this.#translating = (value & translation) !== 0
         this.#selected = -1
-        if (!this.#translating) this.#log.rewind()
+        if (!this.#translating) this.log.rewind()
         this.#setStatus(translation, this.#translating)
       })
     }
@@ -367,12 +367,12 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
 
   #setQueue(on: boolean): void {
     if (on) {
-      this.#queue.enable()
+      this.queue.enable()
       this.#setStatus(GlobalCommand.queue, true)
       return
     }
-    this.#queue.whenEmpty(() => {
-      this.#queue.disable()
+    this.queue.whenEmpty(() => {
+      this.queue.disable()
       this.#setStatus(GlobalCommand.queue, false)
     })
   }
@@ -384,24 +384,24 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
 
   // With queued invalidation on, register-based commands are not taken: their bit stays set, as in QEMU.
   #invalidateContexts(): void {
-    if (this.#queue.enabled) return
+    if (this.queue.enabled) return
     const low = this.#registers.get(Register.contextCommand)
     const high = this.#registers.get(Register.contextCommand + 4)
     const asked = (high >>> ContextCommand.granularityShift) & 3
-    const done = this.#caches.invalidateContexts(asked, low & 0xffff, low >>> 16, high & ContextCommand.functionMask)
+    const done = this.caches.invalidateContexts(asked, low & 0xffff, low >>> 16, high & ContextCommand.functionMask)
     const kept = high & ~(ContextCommand.invalidate | (3 << ContextCommand.actualShift))
     this.#registers.set(Register.contextCommand + 4, kept | (done << ContextCommand.actualShift))
   }
 
   #invalidateIotlb(): void {
-    if (this.#queue.enabled) return
-    const at = this.#iotlbOffset + IotlbRegister.command + 4
+    if (this.queue.enabled) return
+    const at = this.iotlbOffset + IotlbRegister.command + 4
     const command = this.#registers.get(at)
-    const addressLow = this.#registers.get(this.#iotlbOffset + IotlbRegister.address)
-    const done = this.#caches.invalidateIotlb(
+    const addressLow = this.#registers.get(this.iotlbOffset + IotlbRegister.address)
+    const done = this.caches.invalidateIotlb(
       (command >>> IotlbCommand.granularityShift) & 3,
       command & IotlbCommand.domainMask,
-      this.#registers.get(this.#iotlbOffset + IotlbRegister.address + 4),
+      this.#registers.get(this.iotlbOffset + IotlbRegister.address + 4),
       addressLow & ~0xfff,
       addressLow & InvalidationAddress.orderMask,
       (addressLow & InvalidationAddress.leafOnly) !== 0,

@@ -50,12 +50,12 @@ function personality(silicon: Silicon): VtdPersonality {
     ecapLow: silicon.ecapLow & ~ABSENT.ecapLow,
   }
   return {
-    iotlb: { sets: 1024, ways: 4 },
+    iotlb: { sets: 256, ways: 4 },
     iotlb2M: { sets: 64, ways: 4 },
     iotlb1G: { sets: 16, ways: 1 },
     directories: { sets: 64, ways: 4 },
     contexts: { sets: 64, ways: 4 },
-    timing: { command: 400, queue: 160, descriptor: 10, postedWrite: 1000 },
+    timing: { command: 2000, queue: 160, descriptor: 10, postedWrite: 1000 },
     ...silicon,
     ...registers,
     capabilities: decodeCapabilities(registers),

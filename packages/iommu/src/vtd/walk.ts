@@ -35,35 +35,34 @@ export class VtdWalk {
   /** Entries read since this was last set to 0. */
   reads = 0
 
-  readonly #memory: TableMemory
-  // Numbers begin as numbers: V8 keeps a field that was ever undefined in a slower form.
-  readonly #addressBits: number = 0
-  readonly #levels: number = 0
-  readonly #typeMask: number = 0
-  readonly #reservedDomain: number = 0
-  readonly #aboveHost: number = 0
-  readonly #reservedHigh: number = 0
-  readonly #strangeHigh: number = 0
-  readonly #reservedLeaf: number = 0
-  readonly #largeLevels: number = 0
+  declare private readonly memory: TableMemory
+  declare private readonly addressBits: number
+  declare private readonly supportedLevels: number
+  declare private readonly typeMask: number
+  declare private readonly reservedDomain: number
+  declare private readonly aboveHost: number
+  declare private readonly reservedHigh: number
+  declare private readonly strangeHigh: number
+  declare private readonly reservedLeaf: number
+  declare private readonly largeLevels: number
 
   /** `hostAddressBits`: address bits above it are reserved in every entry. */
   constructor(memory: TableMemory, capabilities: VtdCapabilities, hostAddressBits: number) {
-    this.#memory = memory
-    this.#addressBits = capabilities.addressBits
-    this.#levels = capabilities.levels
-    this.#typeMask =
+    this.memory = memory
+    this.addressBits = capabilities.addressBits
+    this.supportedLevels = capabilities.levels
+    this.typeMask =
       (1 << TranslationType.untranslated) |
       (capabilities.deviceTlb ? 1 << TranslationType.deviceTlb : 0) |
       (capabilities.passThrough ? 1 << TranslationType.passThrough : 0)
     // Domain id bits that the unit does not have are reserved in the context entry.
-    this.#reservedDomain = (ContextEntry.domainMask << (capabilities.domainBits + ContextEntry.domainShift)) & (ContextEntry.domainMask << ContextEntry.domainShift)
-    this.#aboveHost = aboveHostWidth(hostAddressBits)
-    this.#reservedHigh = this.#aboveHost | (capabilities.deviceTlb ? 0 : PageEntry.transient)
+    this.reservedDomain = (ContextEntry.domainMask << (capabilities.domainBits + ContextEntry.domainShift)) & (ContextEntry.domainMask << ContextEntry.domainShift)
+    this.aboveHost = aboveHostWidth(hostAddressBits)
+    this.reservedHigh = this.aboveHost | (capabilities.deviceTlb ? 0 : PageEntry.transient)
     // Beside what is reserved: frames beyond 2^31, and bits that the plain case need not know to be ignored.
-    this.#strangeHigh = this.#reservedHigh | ~0x7ff
-    this.#reservedLeaf = capabilities.snoopControl ? 0 : PageEntry.snoop
-    this.#largeLevels = (capabilities.pages2M ? 1 << 2 : 0) | (capabilities.pages1G ? 1 << 3 : 0)
+    this.strangeHigh = this.reservedHigh | ~0x7ff
+    this.reservedLeaf = capabilities.snoopControl ? 0 : PageEntry.snoop
+    this.largeLevels = (capabilities.pages2M ? 1 << 2 : 0) | (capabilities.pages1G ? 1 << 3 : 0)
   }
 
   /** The whole way of a request of `need` at (`hi`:`lo`): the output frame or −reason. */
@@ -77,7 +76,7 @@ export class VtdWalk {
 
   /** Reads the root and context entry of `requester` (bus, device, function): 0, {@link PASS_THROUGH} or −reason. */
   context(rootTable: number, requester: number, observer: WalkObserver | null = null): number {
-    const memory = this.#memory
+    const memory = this.memory
     const { words } = memory
     this.faultsDisabled = false
     const root = memory.entryAt(rootTable, (requester >>> 7) & 0x1fe)
@@ -87,7 +86,7 @@ export class VtdWalk {
     const rootHigh = words[root + 1]!
     if (observer !== null) observer.entry('root', 6, rootTable, (requester >>> 7) & 0x1fe, rootHigh, rootLow)
     if ((rootLow & RootEntry.present) === 0) return -FaultReason.rootNotPresent
-    const rootReserved = (rootLow & RootEntry.reservedLow) | (rootHigh & ~0xf_ffff) | (rootHigh & this.#aboveHost) | words[root + 2]! | words[root + 3]!
+    const rootReserved = (rootLow & RootEntry.reservedLow) | (rootHigh & ~0xf_ffff) | (rootHigh & this.aboveHost) | words[root + 2]! | words[root + 3]!
     if (rootReserved !== 0) return -FaultReason.rootReserved
     const contextTable = frameOf(rootHigh, rootLow)
     const at = memory.entryAt(contextTable, (requester & 0xff) << 1)
@@ -102,13 +101,13 @@ export class VtdWalk {
     const reserved =
       (low & ContextEntry.reservedLow) |
       (high & ~0xf_ffff) |
-      (high & this.#aboveHost) |
-      (upper & (ContextEntry.reservedUpper | this.#reservedDomain)) |
+      (high & this.aboveHost) |
+      (upper & (ContextEntry.reservedUpper | this.reservedDomain)) |
       words[at + 3]!
     if (reserved !== 0) return -FaultReason.contextReserved
     const type = (low >>> ContextEntry.typeShift) & ContextEntry.typeMask
     const levels = (upper & ContextEntry.widthMask) + 2
-    if (((this.#levels >>> levels) & 1) === 0 || ((this.#typeMask >>> type) & 1) === 0) return -FaultReason.contextInvalid
+    if (((this.supportedLevels >>> levels) & 1) === 0 || ((this.typeMask >>> type) & 1) === 0) return -FaultReason.contextInvalid
     this.domain = (upper >>> ContextEntry.domainShift) & ContextEntry.domainMask
     this.levels = levels
     this.table = frameOf(high, low)
@@ -117,7 +116,7 @@ export class VtdWalk {
 
   /** Bits of `hi` that lie above both MGAW and the width of a table of `levels` levels. */
   beyondWidth(levels: number): number {
-    return -1 << (Math.min(this.#addressBits, widthOf(levels)) - 32)
+    return -1 << (Math.min(this.addressBits, widthOf(levels)) - 32)
   }
 
   /** Whether an address with upper half `hi` is within MGAW and the width of the last context entry. */
@@ -139,7 +138,7 @@ export class VtdWalk {
     rights: number = PageEntry.rights,
     access: number = FaultReason.contextInvalid,
   ): number {
-    const memory = this.#memory
+    const memory = this.memory
     const { words } = memory
     // The plain case, 4 levels and none of it strange, without looking at why: anything else is walked anew, carefully.
     if (top === 4 && observer === null) {
@@ -151,7 +150,7 @@ export class VtdWalk {
       for (let shift = 18; at >= 0; shift -= 9) {
         const low = words[at]!
         const high = words[at + 1]!
-        if ((((low ^ need) & odd) | (high & this.#strangeHigh)) !== 0) break
+        if ((((low ^ need) & odd) | (high & this.strangeHigh)) !== 0) break
         const frame = (high << 20) | (low >>> 12)
         if (shift < 0) {
           if (frame >>> 8 === INTERRUPT_FRAMES) break
@@ -171,9 +170,9 @@ export class VtdWalk {
   }
 
   #carefully(table: number, top: number, hi: number, lo: number, need: number, observer: WalkObserver | null, rights: number, access: number): number {
-    const memory = this.#memory
+    const memory = this.memory
     const { words } = memory
-    const reservedHigh = this.#reservedHigh
+    const reservedHigh = this.reservedHigh
     for (let level = top; ; level--) {
       const index =
         (level === 1 ? lo >>> 12 : level === 2 ? lo >>> 21 : level === 3 ? (hi << 2) | (lo >>> 30) : level === 4 ? hi >>> 7 : hi >>> 16) & 511
@@ -185,7 +184,7 @@ export class VtdWalk {
       if ((rights & low & need) === 0) return this.#end(top - level + 1, need === Need.write ? -FaultReason.writeBlocked : -FaultReason.readBlocked)
       if (level === 1) {
         this.reads += top
-        if (((low & this.#reservedLeaf) | (high & reservedHigh)) !== 0) return -FaultReason.pageReserved
+        if (((low & this.reservedLeaf) | (high & reservedHigh)) !== 0) return -FaultReason.pageReserved
         this.tableRights = rights
         this.rights = rights & low
         this.leafLevel = 1
@@ -208,9 +207,9 @@ export class VtdWalk {
 
   // An entry above the leaf level with PS, SNP or a reserved bit: a large leaf, or reason C.
   #large(level: number, hi: number, lo: number, high: number, low: number, rights: number): number {
-    const leaf = (low & PageEntry.large) !== 0 && ((this.#largeLevels >>> level) & 1) !== 0
+    const leaf = (low & PageEntry.large) !== 0 && ((this.largeLevels >>> level) & 1) !== 0
     const address = level === 2 ? PageEntry.reserved2M : PageEntry.reserved1G
-    if (!leaf || ((low & (this.#reservedLeaf | address)) | (high & this.#reservedHigh)) !== 0) return -FaultReason.pageReserved
+    if (!leaf || ((low & (this.reservedLeaf | address)) | (high & this.reservedHigh)) !== 0) return -FaultReason.pageReserved
     this.rights = rights & low
     this.leafLevel = level
     const inside = ((hi << 20) | (lo >>> 12)) & (level === 2 ? 0x1ff : 0x3ffff)
@@ -226,8 +225,8 @@ function outside(mfn: number): number {
   return mfn >>> 8 === INTERRUPT_FRAMES && mfn < 2 ** 32 ? -FaultReason.outputInterrupt : mfn
 }
 
-// The frame in an entry: small ones without arithmetic in doubles.
-function entryFrame(high: number, low: number): number {
+/** The frame in an entry (bits 51:12) as an exact number; small ones without arithmetic in doubles. */
+export function entryFrame(high: number, low: number): number {
   const upper = high & PageEntry.addressHigh
   return upper < 0x800 ? (upper << 20) | (low >>> 12) : frameOf(upper, low)
 }

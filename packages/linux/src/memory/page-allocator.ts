@@ -24,6 +24,8 @@ export class PageAllocator {
   /** Order of the allocated block that begins here; −1 elsewhere. */
   readonly #usedOrder: Int8Array
   readonly #heads = new Int32Array(MAX_ORDER + 1).fill(NONE)
+  /** 1: another domain still reaches the page. */
+  readonly #withheld: Uint8Array
   #freePages = 0
 
   /** Every page is reserved until {@link release} hands it over. */
@@ -33,6 +35,7 @@ export class PageAllocator {
     this.#previous = new Int32Array(pages)
     this.#freeOrder = new Int8Array(pages).fill(NONE)
     this.#usedOrder = new Int8Array(pages).fill(NONE)
+    this.#withheld = new Uint8Array(pages)
   }
 
   get freePages(): number {
@@ -66,7 +69,16 @@ export class PageAllocator {
     const order = pfn >= 0 && pfn < this.pages ? this.#usedOrder[pfn]! : NONE
     if (order === NONE) throw new StateError(`page 0x${pfn.toString(16)}`, 'does not begin an allocated block')
     this.#usedOrder[pfn] = NONE
+    if (this.#withheld.subarray(pfn, pfn + (1 << order)).includes(1)) return
     this.#merge(pfn, order)
+  }
+
+  /**
+   * Keeps the allocated page `pfn` out of circulation for good: its owner may go on with it and free it, and nobody gets its block
+   * again. For a page that another domain does not let go of.
+   */
+  withhold(pfn: number): void {
+    this.#withheld[pfn] = 1
   }
 
   #merge(pfn: number, order: number): void {

@@ -31,12 +31,12 @@ export interface DmaTranslator {
 
 /** A machine without an IOMMU: bus addresses are physical addresses. */
 export class NoTranslation implements DmaTranslator {
-  readonly #memory: MachineMemory
-  readonly #interrupts: InterruptController
+  declare private readonly memory: MachineMemory
+  declare private readonly interrupts: InterruptController
 
   constructor(memory: MachineMemory, interrupts: InterruptController) {
-    this.#memory = memory
-    this.#interrupts = interrupts
+    this.memory = memory
+    this.interrupts = interrupts
   }
 
   dmaRead(_requester: number, hi: number, lo: number, at: number, length: number): number {
@@ -47,14 +47,14 @@ export class NoTranslation implements DmaTranslator {
     if (inInterruptWindow(hi, lo)) {
       // Every interrupt message is one aligned doubleword; anything else that hits the window goes nowhere.
       if (length !== 4 || (lo & 3) !== 0) return DmaOutcome.unclaimed
-      this.#interrupts.message(this.#memory.view.getUint32(at, true))
+      this.interrupts.message(this.memory.view.getUint32(at, true))
       return DmaOutcome.untranslated
     }
     return this.#move(hi, lo, at, length, true)
   }
 
   #move(hi: number, lo: number, at: number, length: number, write: boolean): number {
-    const memory = this.#memory
+    const memory = this.memory
     let done = 0
     while (done < length) {
       const sum = (lo >>> 0) + done

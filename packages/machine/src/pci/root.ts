@@ -18,9 +18,9 @@ const BAR_WINDOW = 0xe000_0000
 const BAR_WINDOW_END = 0xfec0_0000
 
 export class PciRoot {
-  readonly memory: MachineMemory
-  readonly #clock: Clock
-  readonly #mmio: MmioBus
+  declare readonly memory: MachineMemory
+  declare private readonly clock: Clock
+  declare private readonly mmio: MmioBus
   readonly #functions: (PciFunction | undefined)[] = []
   readonly #placed = new Map<PciFunction, number[]>()
   readonly #bridgeOfBus: (PciBridge | undefined)[] = []
@@ -31,9 +31,9 @@ export class PciRoot {
   trace: TraceSink | null = null
 
   constructor(clock: Clock, memory: MachineMemory, mmio: MmioBus, translator: DmaTranslator) {
-    this.#clock = clock
+    this.clock = clock
     this.memory = memory
-    this.#mmio = mmio
+    this.mmio = mmio
     this.translator = translator
   }
 
@@ -93,25 +93,25 @@ export class PciRoot {
 
   /** A configuration read of 1, 2 or 4 aligned bytes; all ones where no function answers. */
   configRead(bdf: number, offset: number, size: number): number {
-    this.#clock.charge(Count.configAccess)
+    this.clock.charge(Count.configAccess)
     return this.#functions[bdf]?.config.read(offset, size) ?? 2 ** (8 * size) - 1
   }
 
   configWrite(bdf: number, offset: number, size: number, value: number): void {
-    this.#clock.charge(Count.configAccess)
+    this.clock.charge(Count.configAccess)
     this.#functions[bdf]?.configWrite(offset, size, value)
   }
 
   /** @internal A function's header changed: decode its BARs anew and recompute who may master the bus. */
   configChanged(device: PciFunction): void {
-    for (const base of this.#placed.get(device) ?? []) this.#mmio.unmap(base)
+    for (const base of this.#placed.get(device) ?? []) this.mmio.unmap(base)
     const placed: number[] = []
     if ((device.config.read(Config.command, 2) & Command.memory) !== 0) {
       for (const bar of device.bars) {
         const base = this.barAddress(device, bar.index)
         // Where software puts a BAR over something else, the other keeps the range.
-        if (base === 0 || !this.#mmio.free(base, bar.bytes)) continue
-        this.#mmio.map(base, bar.bytes, bar.registers)
+        if (base === 0 || !this.mmio.free(base, bar.bytes)) continue
+        this.mmio.map(base, bar.bytes, bar.registers)
         placed.push(base)
       }
     }
@@ -130,7 +130,7 @@ export class PciRoot {
   }
 
   /** @internal */ dmaRead(device: PciFunction, hi: number, lo: number, at: number, length: number): number {
-    this.#clock.count(Count.dmaRead)
+    this.clock.count(Count.dmaRead)
     const outcome = device.mastering
       ? this.translator.dmaRead(device.requester, hi, lo, at, length)
       : DmaOutcome.masterDisabled
@@ -138,7 +138,7 @@ export class PciRoot {
   }
 
   /** @internal */ dmaWrite(device: PciFunction, hi: number, lo: number, at: number, length: number): number {
-    this.#clock.count(Count.dmaWrite)
+    this.clock.count(Count.dmaWrite)
     const outcome = device.mastering
       ? this.translator.dmaWrite(device.requester, hi, lo, at, length)
       : DmaOutcome.masterDisabled
@@ -147,15 +147,15 @@ export class PciRoot {
 
   #account(device: PciFunction, write: boolean, hi: number, lo: number, length: number, outcome: number): number {
     if (outcome > 0) {
-      this.#clock.count(Count.dmaByte, length)
+      this.clock.count(Count.dmaByte, length)
       device.movedBytes += length
       if (outcome === DmaOutcome.translated) {
-        this.#clock.count(Count.translatedByte, length)
+        this.clock.count(Count.translatedByte, length)
         device.translatedBytes += length
       }
     }
     if (this.trace !== null)
-      this.trace.dma(this.#clock.now, device.bdf, write, (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0), length, outcome)
+      this.trace.dma(this.clock.now, device.bdf, write, (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0), length, outcome)
     return outcome
   }
 

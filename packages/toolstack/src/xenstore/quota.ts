@@ -5,6 +5,8 @@ export interface Quota {
   readonly watches: number
   /** Transactions at once. */
   readonly transactions: number
+  /** Paths that one transaction may touch, plus changes that it may hold: both are kept until it ends. */
+  readonly transactionNodes: number
   /** Bytes of one node's value. */
   readonly nodeBytes: number
   readonly permissionsPerNode: number
@@ -16,6 +18,7 @@ export const DEFAULT_QUOTA: Quota = {
   nodes: 1000,
   watches: 128,
   transactions: 10,
+  transactionNodes: 1024,
   nodeBytes: 2048,
   permissionsPerNode: 5,
   pendingEvents: 1024,

@@ -113,7 +113,9 @@ function inWorkspace(
 ): Answer {
   if (transaction === 0) return store.store.now(work)
   const workspace = connection.transactions.get(transaction)
-  return workspace === undefined ? 'ENOENT' : work(workspace)
+  if (workspace === undefined) return 'ENOENT'
+  const { size } = workspace
+  return connection.privileged || size < store.store.quota.transactionNodes ? work(workspace) : 'ENOSPC'
 }
 
 function watch(store: Xenstore, connection: Connection, payload: string): Answer {

@@ -36,6 +36,11 @@ export class Workspace {
     this.#generation = generation
   }
 
+  /** How much it holds: paths that it touched, and changes to be done again. */
+  get size(): number {
+    return this.touched.size + this.operations.length
+  }
+
   /** The node at `path` if `domid` has `right` to it. What does not exist is told only to those who may see where it would be. */
   lookUp(domid: number, path: StorePath, right: number): Node | StoreError {
     this.touched.add(path)
@@ -78,7 +83,8 @@ export class Workspace {
   /** Replaces a node's permissions: its owner and the control domain may, and only the latter may give it another owner. */
   setPermissions(domid: number, path: StorePath, permissions: Permissions): StoreError | null {
     return this.#do((workspace) => {
-      const node = workspace.lookUp(domid, path, Right.none)
+      // The owner has every right; nobody else learns here whether there is a node.
+      const node = workspace.lookUp(domid, path, Right.write)
       if (typeof node === 'string') return node
       const owner = ownerOf(node.permissions)
       if (domid !== DOMID_CONTROL) {

@@ -10,24 +10,27 @@ import { FaultStatus, Granularity, InvalidationAddress, Register } from '../spec
 /** Polls of the status word between two looks at the fault status register, which cost much more. */
 const POLLS_PER_CHECK = 64
 
+/** Byte offset in the page of the status word of one that is written in vain. */
+const SPARE_WORD = 8
+
 export class DriverQueue {
   /** Page of the descriptors, page of the status word. */
   readonly frame: number = -1
   readonly statusFrame: number = -1
-  readonly #port: DriverPort
-  readonly #base: number = 0
-  readonly #timeout: number = 0
+  declare private readonly port: DriverPort
+  declare private readonly base: number
+  declare private readonly timeout: number
   #tail = 0
   /** Descriptors since the unit last answered: the ring must not overtake itself. */
   #pending = 0
   #sequence = 0
 
   constructor(port: DriverPort, base: number, frame: number, statusFrame: number, timeout: number) {
-    this.#port = port
-    this.#base = base
+    this.port = port
+    this.base = base
     this.frame = frame
     this.statusFrame = statusFrame
-    this.#timeout = timeout
+    this.timeout = timeout
   }
 
   /** Everything that the unit caches of contexts: all, or one requester's entry that names `domain`. */
@@ -52,7 +55,7 @@ export class DriverQueue {
   /** Waits until all that was pushed has taken effect: ok or timedOut. */
   complete(): number {
     if (this.#pending === 0) return DriverStatus.ok
-    const deadline = this.#port.now() + this.#timeout
+    const deadline = this.port.now() + this.timeout
     if (!this.#wait(deadline)) return DriverStatus.timedOut
     this.#pending = 0
     return DriverStatus.ok
@@ -69,13 +72,13 @@ export class DriverQueue {
   }
 
   #store(word0: number, word1: number, word2: number, word3: number): void {
-    this.#port.storeCoherent128(this.frame, this.#tail * 2, word1, word0, word3, word2)
+    this.port.storeCoherent128(this.frame, this.#tail * 2, word1, word0, word3, word2)
     this.#tail = (this.#tail + 1) & (DESCRIPTORS_PER_PAGE - 1)
     this.#pending++
   }
 
   #wait(deadline: number): boolean {
-    const port = this.#port
+    const port = this.port
     if (this.#pending > DESCRIPTORS_PER_PAGE - 2) return false
     const sequence = (this.#sequence = (this.#sequence + 1) | 0)
     this.#store(
@@ -84,11 +87,11 @@ export class DriverQueue {
       this.statusFrame << 12,
       this.statusFrame >>> 20,
     )
-    port.write32(this.#base + Register.queueTail, this.#tail * DESCRIPTOR_BYTES)
+    port.write32(this.base + Register.queueTail, this.#tail * DESCRIPTOR_BYTES)
     for (let poll = 1; port.loadLow(this.statusFrame, 0) !== sequence; poll++) {
       if (poll % POLLS_PER_CHECK === 0) {
         if (port.now() > deadline) return false
-        if ((port.read32(this.#base + Register.faultStatus) & FaultStatus.queueError) !== 0) return this.#recover(deadline)
+        if ((port.read32(this.base + Register.faultStatus) & FaultStatus.queueError) !== 0) return this.#recover(deadline)
       }
       port.relax()
     }
@@ -98,10 +101,12 @@ export class DriverQueue {
   // The queue stopped at a bad descriptor: memory of ours was damaged. Make the slot harmless, go on, and forget everything to make up
   // for what the slot may have asked.
   #recover(deadline: number): boolean {
-    const port = this.#port
-    const bad = port.read32(this.#base + Register.queueHead) / DESCRIPTOR_BYTES
-    port.storeCoherent128(this.frame, bad * 2, 0, DescriptorType.wait | WaitDescriptor.fence, 0, 0)
-    port.write32(this.#base + Register.faultStatus, FaultStatus.queueError)
+    const port = this.port
+    const bad = port.read32(this.base + Register.queueHead) / DESCRIPTOR_BYTES
+    // QEMU refuses a wait that neither writes nor interrupts: this one writes a word that nobody reads.
+    const harmless = DescriptorType.wait | WaitDescriptor.statusWrite | WaitDescriptor.fence
+    port.storeCoherent128(this.frame, bad * 2, 0, harmless, this.statusFrame >>> 20, (this.statusFrame << 12) | SPARE_WORD)
+    port.write32(this.base + Register.faultStatus, FaultStatus.queueError)
     if (this.#pending > DESCRIPTORS_PER_PAGE - 4) return false
     this.contexts(Granularity.global, 0, 0)
     this.translations(Granularity.global, 0, 0, 0, 0, false)

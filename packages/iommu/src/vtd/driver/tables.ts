@@ -21,63 +21,63 @@ const LARGE = -2
 
 export class SecondStageTables {
   /** Pages of this table in use, by table. */
-  readonly pages: Int32Array
+  declare readonly pages: Int32Array
   /** Table pages that no entry leads to any more; they may be freed once no directory cache knows them. */
   readonly retired: number[] = []
   /** An entry above the leaf level was changed or removed. */
   changedDirectories = false
-  readonly #port: DriverPort
-  readonly #root: Int32Array
-  readonly #levels: Uint8Array
-  readonly #pages2M: boolean
-  readonly #pages1G: boolean
+  declare private readonly port: DriverPort
+  declare private readonly roots: Int32Array
+  declare private readonly depths: Uint8Array
+  declare private readonly pages2M: boolean
+  declare private readonly pages1G: boolean
   /** Leaf tables by table and 2 MiB page: spares most descents. Emptied of a table whenever one of its directories goes. */
   readonly #leaves = new TranslationBank({ sets: 64, ways: 2 })
   readonly #spare = new Int32Array(MOST_SPLIT_PAGES)
   #spares = 0
 
   constructor(port: DriverPort, capabilities: VtdCapabilities, tables: number) {
-    this.#port = port
+    this.port = port
     this.pages = new Int32Array(tables)
-    this.#root = new Int32Array(tables).fill(-1)
-    this.#levels = new Uint8Array(tables)
-    this.#pages2M = capabilities.pages2M
-    this.#pages1G = capabilities.pages1G
+    this.roots = new Int32Array(tables).fill(-1)
+    this.depths = new Uint8Array(tables)
+    this.pages2M = capabilities.pages2M
+    this.pages1G = capabilities.pages1G
   }
 
   /** An empty table of `levels` levels; noMemory or ok. */
   create(table: number, levels: number): number {
-    const root = this.#port.allocatePage()
+    const root = this.port.allocatePage()
     if (root < 0) return DriverStatus.noMemory
-    this.#root[table] = root
-    this.#levels[table] = levels
+    this.roots[table] = root
+    this.depths[table] = levels
     this.pages[table] = 1
     return DriverStatus.ok
   }
 
   exists(table: number): boolean {
-    return table > 0 && table < this.#root.length && this.#root[table]! >= 0
+    return table > 0 && table < this.roots.length && this.roots[table]! >= 0
   }
 
   root(table: number): number {
-    return this.#root[table]!
+    return this.roots[table]!
   }
 
   levels(table: number): number {
-    return this.#levels[table]!
+    return this.depths[table]!
   }
 
   /** Frees every page. Nothing may know them any more. */
   destroy(table: number): void {
-    this.#eachPage(this.#root[table]!, this.#levels[table]!, (mfn) => this.#port.freePage(mfn))
-    this.#root[table] = -1
+    this.#eachPage(this.roots[table]!, this.depths[table]!, (mfn) => this.port.freePage(mfn))
+    this.roots[table] = -1
     this.pages[table] = 0
     this.#leaves.dropRange(table, 0, 0, EVERY_PAGE)
   }
 
   /** Calls `visit` for every page of `table`, children before parents. */
   eachPage(table: number, visit: (mfn: number) => void): void {
-    this.#eachPage(this.#root[table]!, this.#levels[table]!, visit)
+    this.#eachPage(this.roots[table]!, this.depths[table]!, visit)
   }
 
   /** One 4 KiB page. The slot must be free. */
@@ -89,8 +89,8 @@ export class SecondStageTables {
       this.#leaves.insert(table, (hi << 11) | (lo >>> 21), hi >>> 21, PageEntry.rights, leaf)
     }
     const index = (lo >>> 12) & 511
-    if ((this.#port.loadLow(leaf, index) & PageEntry.rights) !== 0) throw mapped(hi, lo)
-    this.#port.publish64(leaf, index, mfn >>> 20, (mfn << 12) | rights)
+    if ((this.port.loadLow(leaf, index) & PageEntry.rights) !== 0) throw mapped(hi, lo)
+    this.port.publish64(leaf, index, mfn >>> 20, (mfn << 12) | rights)
     return DriverStatus.ok
   }
 
@@ -136,12 +136,12 @@ export class SecondStageTables {
 
   /** The frame that (`hi`:`lo`) maps to, −1 when it maps to none. */
   frameOf(table: number, hi: number, lo: number): number {
-    let frame = this.#root[table]!
-    for (let level = this.#levels[table]!; ; level--) {
+    let frame = this.roots[table]!
+    for (let level = this.depths[table]!; ; level--) {
       const index = tableIndex(level, hi, lo)
-      const low = this.#port.loadLow(frame, index)
+      const low = this.port.loadLow(frame, index)
       if ((low & PageEntry.rights) === 0) return -1
-      const next = entryFrame(this.#port.loadHigh(frame, index), low)
+      const next = entryFrame(this.port.loadHigh(frame, index), low)
       if (level === 1 || (low & PageEntry.large) !== 0) return next + ((((hi << 20) | (lo >>> 12)) & (pagesPerEntry(level) - 1)) >>> 0)
       frame = next
     }
@@ -149,27 +149,27 @@ export class SecondStageTables {
 
   /** Rights of the entry that maps (`hi`:`lo`), 0 when none does. */
   rightsOf(table: number, hi: number, lo: number): number {
-    let frame = this.#root[table]!
-    for (let level = this.#levels[table]!; ; level--) {
+    let frame = this.roots[table]!
+    for (let level = this.depths[table]!; ; level--) {
       const index = tableIndex(level, hi, lo)
-      const low = this.#port.loadLow(frame, index)
+      const low = this.port.loadLow(frame, index)
       if ((low & PageEntry.rights) === 0 || level === 1 || (low & PageEntry.large) !== 0) return low & PageEntry.rights
-      frame = entryFrame(this.#port.loadHigh(frame, index), low)
+      frame = entryFrame(this.port.loadHigh(frame, index), low)
     }
   }
 
   /** Unlinks and retires the pages that map nothing; how many. */
   retireEmpty(table: number): number {
     const before = this.retired.length
-    this.#pruneBelow(table, this.#root[table]!, this.#levels[table]!)
+    this.#pruneBelow(table, this.roots[table]!, this.depths[table]!)
     return this.retired.length - before
   }
 
   // The table of `level` that covers (hi:lo), made with its parents where missing; noMemory.
   #tableFor(table: number, hi: number, lo: number, level: number): number {
-    const port = this.#port
-    let frame = this.#root[table]!
-    for (let at = this.#levels[table]!; at > level; at--) {
+    const port = this.port
+    let frame = this.roots[table]!
+    for (let at = this.depths[table]!; at > level; at--) {
       const index = tableIndex(at, hi, lo)
       const low = port.loadLow(frame, index)
       if ((low & PageEntry.rights) === 0) {
@@ -192,24 +192,24 @@ export class SecondStageTables {
       const pages = pagesPerEntry(level)
       return left >= pages && mfn % pages === 0 && (lo & (pages * 4096 - 1)) === 0 && this.#isFree(table, hi, lo, level)
     }
-    if (this.#pages1G && fits(3)) return 3
-    return this.#pages2M && fits(2) ? 2 : 1
+    if (this.pages1G && fits(3)) return 3
+    return this.pages2M && fits(2) ? 2 : 1
   }
 
   #isFree(table: number, hi: number, lo: number, level: number): boolean {
-    let frame = this.#root[table]!
-    for (let at = this.#levels[table]!; ; at--) {
+    let frame = this.roots[table]!
+    for (let at = this.depths[table]!; ; at--) {
       const index = tableIndex(at, hi, lo)
-      const low = this.#port.loadLow(frame, index)
+      const low = this.port.loadLow(frame, index)
       if ((low & PageEntry.rights) === 0) return true
       if (at === level) return false
       if ((low & PageEntry.large) !== 0) throw mapped(hi, lo)
-      frame = entryFrame(this.#port.loadHigh(frame, index), low)
+      frame = entryFrame(this.port.loadHigh(frame, index), low)
     }
   }
 
   #fill(frame: number, level: number, first: number, count: number, mfn: number, rights: number, hi: number, lo: number): void {
-    const port = this.#port
+    const port = this.port
     const flags = level === 1 ? rights : rights | PageEntry.large
     for (let i = 0; i < count; i++) {
       const index = first + i
@@ -228,28 +228,28 @@ export class SecondStageTables {
       if (leaf < 0) return leaf === ABSENT
       this.#leaves.insert(table, (hi << 11) | (lo >>> 21), hi >>> 21, PageEntry.rights, leaf)
     }
-    this.#port.publish64(leaf, (lo >>> 12) & 511, 0, 0)
+    this.port.publish64(leaf, (lo >>> 12) & 511, 0, 0)
     return true
   }
 
   // The leaf table that covers (hi:lo), ABSENT, or LARGE when a larger page is in its place.
   #leafTable(table: number, hi: number, lo: number): number {
-    let frame = this.#root[table]!
-    for (let level = this.#levels[table]!; level > 1; level--) {
+    let frame = this.roots[table]!
+    for (let level = this.depths[table]!; level > 1; level--) {
       const index = tableIndex(level, hi, lo)
-      const low = this.#port.loadLow(frame, index)
+      const low = this.port.loadLow(frame, index)
       if ((low & PageEntry.rights) === 0) return ABSENT
       if ((low & PageEntry.large) !== 0) return LARGE
-      frame = entryFrame(this.#port.loadHigh(frame, index), low)
+      frame = entryFrame(this.port.loadHigh(frame, index), low)
     }
     return frame
   }
 
   // Clears at least one page from (hi:lo) on, of the `left` wanted: returns how many pages are done.
   #clearSome(table: number, hi: number, lo: number, left: number): number {
-    const port = this.#port
-    let frame = this.#root[table]!
-    for (let level = this.#levels[table]!; ; level--) {
+    const port = this.port
+    let frame = this.roots[table]!
+    for (let level = this.depths[table]!; ; level--) {
       const index = tableIndex(level, hi, lo)
       if (level === 1) return this.#clearRun(frame, index, Math.min(left, ENTRIES - index))
       const unit = pagesPerEntry(level)
@@ -269,7 +269,7 @@ export class SecondStageTables {
   }
 
   #clearRun(frame: number, first: number, count: number): number {
-    const port = this.#port
+    const port = this.port
     for (let index = first; index < first + count; index++) {
       port.store64(frame, index, 0, 0)
       if ((index + 1) % ENTRIES_PER_LINE === 0 || index === first + count - 1) port.flushLine(frame, index)
@@ -279,7 +279,7 @@ export class SecondStageTables {
 
   // Replaces a large leaf by a table that maps the same, in one store. The page comes from the spares.
   #split(table: number, frame: number, index: number, level: number, mfn: number, rights: number): number {
-    const port = this.#port
+    const port = this.port
     const made = this.#spare[--this.#spares]!
     this.pages[table]!++
     const unit = pagesPerEntry(level - 1)
@@ -306,11 +306,20 @@ export class SecondStageTables {
 
   // Large pages that only partly lie in the range can be at its two ends alone.
   #reserveForSplits(table: number, hi: number, lo: number, pages: number): boolean {
-    const end = (lo >>> 0) + pages * 4096
-    const endHi = (hi + Math.floor(end / 0x1_0000_0000)) | 0
-    const wanted = this.#splitsAt(table, hi, lo) + this.#splitsAt(table, endHi, end | 0)
+    const first = (hi >>> 0) * 0x10_0000 + (lo >>> 12)
+    const end = first + pages
+    const atFirst = this.#largeAt(table, first)
+    const atEnd = this.#largeAt(table, end)
+    let wanted = 0
+    for (let level = 3; level > 1; level--) {
+      const unit = pagesPerEntry(level)
+      const splitsFirst = level <= atFirst && first % unit !== 0
+      const splitsEnd = level <= atEnd && end % unit !== 0
+      const same = splitsFirst && Math.floor(first / unit) === Math.floor(end / unit)
+      wanted += (splitsFirst ? 1 : 0) + (splitsEnd && !same ? 1 : 0)
+    }
     while (this.#spares < wanted) {
-      const page = this.#port.allocatePage()
+      const page = this.port.allocatePage()
       if (page < 0) {
         this.#returnSpares()
         return false
@@ -320,34 +329,28 @@ export class SecondStageTables {
     return true
   }
 
-  // How many levels a large page must be split down for a border at (hi:lo): none when the border is one of its own.
-  #splitsAt(table: number, hi: number, lo: number): number {
-    let frame = this.#root[table]!
-    const page = (hi >>> 0) * 0x10_0000 + (lo >>> 12)
-    for (let level = this.#levels[table]!; level > 1; level--) {
+  // Level of the large page that I/O page `page` lies in, 0 when it lies in none.
+  #largeAt(table: number, page: number): number {
+    const hi = Math.floor(page / 0x10_0000) | 0
+    const lo = (page % 0x10_0000) << 12
+    let frame = this.roots[table]!
+    for (let level = this.depths[table]!; level > 1; level--) {
       const index = tableIndex(level, hi, lo)
-      const low = this.#port.loadLow(frame, index)
+      const low = this.port.loadLow(frame, index)
       if ((low & PageEntry.rights) === 0) return 0
-      if ((low & PageEntry.large) !== 0) {
-        let splits = 0
-        while (level > 1 && page % pagesPerEntry(level) !== 0) {
-          splits++
-          level--
-        }
-        return splits
-      }
-      frame = entryFrame(this.#port.loadHigh(frame, index), low)
+      if ((low & PageEntry.large) !== 0) return level
+      frame = entryFrame(this.port.loadHigh(frame, index), low)
     }
     return 0
   }
 
   #returnSpares(): void {
-    while (this.#spares > 0) this.#port.freePage(this.#spare[--this.#spares]!)
+    while (this.#spares > 0) this.port.freePage(this.#spare[--this.#spares]!)
   }
 
   // True when nothing is left below `frame`.
   #pruneBelow(table: number, frame: number, level: number): boolean {
-    const port = this.#port
+    const port = this.port
     let empty = true
     for (let index = 0; index < ENTRIES; index++) {
       const low = port.loadLow(frame, index)
@@ -366,9 +369,9 @@ export class SecondStageTables {
 
   #eachPage(frame: number, level: number, visit: (mfn: number) => void): void {
     for (let index = 0; level > 1 && index < ENTRIES; index++) {
-      const low = this.#port.loadLow(frame, index)
+      const low = this.port.loadLow(frame, index)
       if ((low & PageEntry.rights) === 0 || (low & PageEntry.large) !== 0) continue
-      this.#eachPage(entryFrame(this.#port.loadHigh(frame, index), low), level - 1, visit)
+      this.#eachPage(entryFrame(this.port.loadHigh(frame, index), low), level - 1, visit)
     }
     visit(frame)
   }

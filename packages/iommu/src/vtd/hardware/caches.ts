@@ -23,21 +23,21 @@ export const NO_FRAME = -0x200
 
 export class VtdCaches {
   /** 4 KiB pages. Frame words: RAM frame index, or {@link NO_FRAME}. */
-  readonly iotlb: TranslationBank
+  declare readonly iotlb: TranslationBank
   /** 2 MiB and 1 GiB pages. Frame words: first machine frame, or {@link NO_FRAME}. */
-  readonly iotlb2M: TranslationBank
-  readonly iotlb1G: TranslationBank
+  declare readonly iotlb2M: TranslationBank
+  declare readonly iotlb1G: TranslationBank
   /** Level-2 entries that grant read and write down to them, by 2 MiB page. Frame words: machine frame of the leaf table. */
-  readonly directories: TranslationBank
-  readonly contexts: ContextCache
-  readonly posted: PostedWrites
+  declare readonly directories: TranslationBank
+  declare readonly contexts: ContextCache
+  declare readonly posted: PostedWrites
   /** Called when context entries were forgotten. */
   onContextsDropped: () => void = () => {}
-  readonly #memory: MachineMemory
-  readonly #clock: Clock
-  readonly #maxOrder: number
-  readonly #pageInvalidation: boolean
-  readonly #dropped: Int32Array
+  declare private readonly memory: MachineMemory
+  declare private readonly clock: Clock
+  declare private readonly maxOrder: number
+  declare private readonly pageInvalidation: boolean
+  declare private readonly dropped: Int32Array
 
   constructor({ capabilities, timing, iotlb, iotlb2M, iotlb1G, directories, contexts }: VtdPersonality, memory: MachineMemory, clock: Clock) {
     this.iotlb = new TranslationBank(iotlb)
@@ -46,11 +46,11 @@ export class VtdCaches {
     this.directories = new TranslationBank(directories)
     this.contexts = new ContextCache(contexts)
     this.posted = new PostedWrites(memory, clock, timing.postedWrite)
-    this.#memory = memory
-    this.#clock = clock
-    this.#maxOrder = capabilities.maxOrder
-    this.#pageInvalidation = capabilities.pageInvalidation
-    this.#dropped = new Int32Array(Math.max(this.iotlb.capacity, this.iotlb2M.capacity, this.iotlb1G.capacity))
+    this.memory = memory
+    this.clock = clock
+    this.maxOrder = capabilities.maxOrder
+    this.pageInvalidation = capabilities.pageInvalidation
+    this.dropped = new Int32Array(Math.max(this.iotlb.capacity, this.iotlb2M.capacity, this.iotlb1G.capacity))
   }
 
   /**
@@ -71,7 +71,7 @@ export class VtdCaches {
       default:
         return Granularity.refused
     }
-    this.#clock.count(Count.invalidation)
+    this.clock.count(Count.invalidation)
     this.onContextsDropped()
     return granularity
   }
@@ -81,13 +81,18 @@ export class VtdCaches {
    * directories; `drain` waits for writes on their way. Returns the granularity done, 0 when refused.
    */
   invalidateIotlb(granularity: number, domain: number, hi: number, lo: number, order: number, leafOnly: boolean, drain: boolean): number {
-    if (granularity === Granularity.page && (order > this.#maxOrder || !this.#pageInvalidation)) return Granularity.refused
+    if (granularity === Granularity.page && (order > this.maxOrder || !this.pageInvalidation)) return Granularity.refused
     if (granularity === Granularity.refused) return Granularity.refused
-    this.#clock.count(Count.invalidation)
+    this.clock.count(Count.invalidation)
     if (drain) this.posted.drain()
+    // What drivers ask for all day: one page, drained, directories kept.
+    if (granularity === Granularity.page && order === 0 && leafOnly && drain) {
+      this.#dropPage(domain, hi, lo)
+      return granularity
+    }
     switch (granularity) {
       case Granularity.global:
-        if (!drain) this.posted.overtake(0, this.#memory.frames)
+        if (!drain) this.posted.overtake(0, this.memory.frames)
         this.iotlb.dropAll()
         this.iotlb2M.dropAll()
         this.iotlb1G.dropAll()
@@ -107,13 +112,18 @@ export class VtdCaches {
 
   #dropPages(domain: number, hi: number, lo: number, order: number): void {
     const first = ((hi << 20) | (lo >>> 12)) & (-1 << order)
-    for (let page = 0; page < 1 << order; page++) this.iotlb.dropPage(domain, first | page, hi >>> 12)
+    for (let page = 1; page < 1 << order; page++) this.iotlb.dropPage(domain, first ^ page, hi >>> 12)
+    this.#dropPage(domain, hi, first << 12)
+  }
+
+  #dropPage(domain: number, hi: number, lo: number): void {
+    this.iotlb.dropPage(domain, (hi << 20) | (lo >>> 12), hi >>> 12)
     if (this.iotlb2M.used) this.iotlb2M.dropPage(domain, (hi << 11) | (lo >>> 21), hi >>> 21)
     if (this.iotlb1G.used) this.iotlb1G.dropPage(domain, (hi << 2) | (lo >>> 30), hi >>> 30)
   }
 
   #dropRange(domain: number, hi: number, lo: number, order: number, drain: boolean): void {
-    const dropped = drain ? null : this.#dropped
+    const dropped = drain ? null : this.dropped
     this.#overtake(this.iotlb.dropRange(domain, (hi << 20) | (lo >>> 12), hi >>> 12, order, dropped), 0, dropped)
     this.#overtake(this.iotlb2M.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, order - ORDER_2M), dropped), ORDER_2M, dropped)
     this.#overtake(this.iotlb1G.dropRange(domain, (hi << 2) | (lo >>> 30), hi >>> 30, Math.max(0, order - ORDER_1G), dropped), ORDER_1G, dropped)
@@ -122,7 +132,7 @@ export class VtdCaches {
   #overtake(count: number, order: number, dropped: Int32Array | null): void {
     if (dropped === null) return
     for (let i = 0; i < count; i++) {
-      const index = order === 0 ? dropped[i]! : this.#memory.frameIndex(dropped[i]!)
+      const index = order === 0 ? dropped[i]! : this.memory.frameIndex(dropped[i]!)
       if (index >= 0) this.posted.overtake(index, 1 << order)
     }
   }

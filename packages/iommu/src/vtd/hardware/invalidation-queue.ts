@@ -2,7 +2,7 @@
  * Queued invalidation (facts A.5; VT-d specification “Queued Invalidation Interface”). Descriptors take effect late, in virtual time,
  * and in order; a wait descriptor tells when. A bad descriptor stops the queue at it, with FSTS.IQE, until that is cleared.
  */
-import type { Clock, ClockTimer, MachineMemory } from '@iospace/machine'
+import type { Clock, ClockTimer } from '@iospace/machine'
 import type { RegisterFile } from '../../register-file.ts'
 import type { TableMemory } from '../../table-memory.ts'
 import type { VtdTiming } from '../personalities.ts'
@@ -18,8 +18,10 @@ import {
 import { ContextCommand, FaultStatus, Granularity, InvalidationAddress, QueueAddress, Register, WAIT_COMPLETE } from '../spec/registers.ts'
 import type { VtdCaches } from './caches.ts'
 import type { EventMessage } from './event-message.ts'
+import { entryFrame } from '../walk.ts'
 import type { FaultLog } from './fault-log.ts'
 
+const DESCRIPTOR_SHIFT = Math.log2(DESCRIPTOR_BYTES)
 /** QS of a legacy queue of one page is 0; tails are byte offsets. */
 const PAGE_BYTES = DESCRIPTORS_PER_PAGE * DESCRIPTOR_BYTES
 
@@ -27,36 +29,35 @@ export class InvalidationQueue {
   enabled = false
   /** Called once when the queue has become empty after {@link whenEmpty}. */
   #whenEmpty: (() => void) | null = null
-  readonly #registers: RegisterFile
-  readonly #tables: TableMemory
-  readonly #memory: MachineMemory
-  readonly #timer: ClockTimer
-  readonly #caches: VtdCaches
-  readonly #log: FaultLog
-  readonly #event: EventMessage
-  readonly #timing: VtdTiming
+  declare private readonly registers: RegisterFile
+  declare private readonly tables: TableMemory
+  declare private readonly timer: ClockTimer
+  declare private readonly caches: VtdCaches
+  declare private readonly log: FaultLog
+  declare private readonly event: EventMessage
+  declare private readonly timing: VtdTiming
   #frame = 0
   #bytes = PAGE_BYTES
+  /** Where the next descriptor is, and where the step that is scheduled stops. */
+  #head = 0
   #until = 0
 
   constructor(
     registers: RegisterFile,
     tables: TableMemory,
-    memory: MachineMemory,
     clock: Clock,
     caches: VtdCaches,
     log: FaultLog,
     event: EventMessage,
     timing: VtdTiming,
   ) {
-    this.#registers = registers
-    this.#tables = tables
-    this.#memory = memory
-    this.#timer = clock.timer(() => this.#run())
-    this.#caches = caches
-    this.#log = log
-    this.#event = event
-    this.#timing = timing
+    this.registers = registers
+    this.tables = tables
+    this.timer = clock.timer(() => this.#run())
+    this.caches = caches
+    this.log = log
+    this.event = event
+    this.timing = timing
     registers.define(Register.queueHead, 0)
     registers.define(Register.queueTail, 0, 0x7fff0)
     registers.define(Register.queueAddress, 0, QueueAddress.addressMask | QueueAddress.sizeMask)
@@ -66,10 +67,10 @@ export class InvalidationQueue {
 
   /** QIE was set: latches the address register and starts at its beginning. */
   enable(): void {
-    const low = this.#registers.get(Register.queueAddress)
-    this.#frame = (this.#registers.get(Register.queueAddress + 4) >>> 0) * 0x10_0000 + (low >>> 12)
+    const low = this.registers.get(Register.queueAddress)
+    this.#frame = (this.registers.get(Register.queueAddress + 4) >>> 0) * 0x10_0000 + (low >>> 12)
     this.#bytes = PAGE_BYTES << (low & QueueAddress.sizeMask)
-    this.#registers.set(Register.queueHead, 0)
+    this.#moveHead(0)
     this.enabled = true
     this.start()
   }
@@ -80,63 +81,60 @@ export class InvalidationQueue {
 
   /** Calls `action` when nothing is left to do: at once, later, or never while the queue is stopped at a bad descriptor. */
   whenEmpty(action: () => void): void {
-    if (this.#head === this.#tail && !this.#timer.pending) action()
+    if (this.#head === this.registers.get(Register.queueTail) && !this.timer.pending) action()
     else this.#whenEmpty = action
   }
 
   /** IQA was written: head and tail are 0. */
   rewind(): void {
     if (this.enabled) return
-    this.#registers.set(Register.queueHead, 0)
-    this.#registers.set(Register.queueTail, 0)
+    this.#moveHead(0)
+    this.registers.set(Register.queueTail, 0)
   }
 
   /** The tail moved, or an error was cleared. */
   start(): void {
-    if (!this.enabled || this.#timer.pending || this.#stopped || this.#head === this.#tail) return
-    this.#until = this.#tail
-    const waiting = ((this.#until - this.#head + this.#bytes) % this.#bytes) / DESCRIPTOR_BYTES
-    this.#timer.start(this.#timing.queue + this.#timing.descriptor * (waiting - 1))
-  }
-
-  get #head(): number {
-    return this.#registers.get(Register.queueHead)
-  }
-
-  get #tail(): number {
-    return this.#registers.get(Register.queueTail)
-  }
-
-  get #stopped(): boolean {
-    return (this.#registers.get(Register.faultStatus) & FaultStatus.queueError) !== 0
+    const { registers, timer } = this
+    const tail = registers.get(Register.queueTail)
+    if (!this.enabled || timer.pending || this.#head === tail) return
+    if ((registers.get(Register.faultStatus) & FaultStatus.queueError) !== 0) return
+    this.#until = tail
+    const waiting = ((tail - this.#head) & (this.#bytes - 1)) >>> DESCRIPTOR_SHIFT
+    timer.start(this.timing.queue + this.timing.descriptor * (waiting - 1))
   }
 
   #run(): void {
+    const until = this.#until
+    const bytes = this.#bytes
     let head = this.#head
-    while (head !== this.#until) {
+    while (head !== until) {
       // A tail that is not in the queue is never reached.
-      if (this.#until >= this.#bytes || !this.#execute(head)) {
-        this.#registers.set(Register.queueHead, head)
-        this.#log.raise(FaultStatus.queueError)
+      if (until >= bytes || !this.#execute(head)) {
+        this.#moveHead(head)
+        this.log.raise(FaultStatus.queueError)
         return
       }
-      head += DESCRIPTOR_BYTES
-      if (head === this.#bytes) head = 0
+      head = (head + DESCRIPTOR_BYTES) & (bytes - 1)
     }
-    this.#registers.set(Register.queueHead, head)
-    this.start()
-    if (!this.#timer.pending) {
+    this.#moveHead(head)
+    if (this.registers.get(Register.queueTail) !== head) this.start()
+    else if (this.#whenEmpty !== null) {
       const action = this.#whenEmpty
       this.#whenEmpty = null
-      action?.()
+      action()
     }
+  }
+
+  #moveHead(head: number): void {
+    this.#head = head
+    this.registers.set(Register.queueHead, head)
   }
 
   // False for a descriptor that cannot be read or is not valid.
   #execute(head: number): boolean {
-    const at = this.#tables.entryAt(this.#frame + (head >>> 12), (head & 0xfff) >>> 3)
+    const at = this.tables.entryAt(this.#frame + (head >>> 12), (head & 0xfff) >>> 3)
     if (at < 0) return false
-    const { words } = this.#tables
+    const { words } = this.tables
     const low = words[at]!
     const next = words[at + 1]!
     const third = words[at + 2]!
@@ -146,12 +144,12 @@ export class InvalidationQueue {
         if (((low & ContextDescriptor.reserved0) | (next & ContextDescriptor.reserved1) | third | fourth) !== 0) return false
         const granularity = (low >>> ContextDescriptor.granularityShift) & 3
         const functionMask = (next >>> ContextDescriptor.functionMaskShift) & ContextCommand.functionMask
-        return this.#caches.invalidateContexts(granularity, low >>> ContextDescriptor.domainShift, next & 0xffff, functionMask) !== Granularity.refused
+        return this.caches.invalidateContexts(granularity, low >>> ContextDescriptor.domainShift, next & 0xffff, functionMask) !== Granularity.refused
       }
       case DescriptorType.iotlb: {
         if (((low & IotlbDescriptor.reserved0) | next | (third & IotlbDescriptor.reserved2)) !== 0) return false
         return (
-          this.#caches.invalidateIotlb(
+          this.caches.invalidateIotlb(
             (low >>> IotlbDescriptor.granularityShift) & 3,
             low >>> IotlbDescriptor.domainShift,
             fourth,
@@ -174,11 +172,12 @@ export class InvalidationQueue {
 
   #complete(flags: number, data: number, hi: number, lo: number): void {
     if ((flags & WaitDescriptor.statusWrite) !== 0) {
-      const at = this.#memory.offset(hi, lo)
-      if (at >= 0) this.#memory.words[at >>> 2] = data
+      const { tables } = this
+      const at = hi >>> 20 === 0 ? tables.entryAt(entryFrame(hi, lo), (lo & 0xfff) >>> 3) : -1
+      if (at >= 0) tables.words[at + ((lo >>> 2) & 1)] = data
     }
-    if ((flags & WaitDescriptor.interrupt) === 0 || this.#registers.get(Register.invalidationStatus) !== 0) return
-    this.#registers.set(Register.invalidationStatus, WAIT_COMPLETE)
-    this.#event.raise()
+    if ((flags & WaitDescriptor.interrupt) === 0 || this.registers.get(Register.invalidationStatus) !== 0) return
+    this.registers.set(Register.invalidationStatus, WAIT_COMPLETE)
+    this.event.raise()
   }
 }

@@ -108,7 +108,7 @@ export class XenDisk implements BlockDevice {
 
   /**
    * The back-end has let go of the ring, or is gone: answers what is left with an error and ends its grants. How many pages it still
-   * has mapped: those must never be used again.
+   * has mapped: those are lost.
    */
   abandon(): number {
     this.#dead = true
@@ -222,10 +222,15 @@ export class XenDisk implements BlockDevice {
     if (this.#freeIds.length === BLKIF_RING_SLOTS) this.#idle.wakeAll()
   }
 
-  /** References that the back-end still uses. */
+  /** Pages that the back-end still has mapped: nothing else may be kept in them, ever (XSA-396). */
   #endGrants(id: number, request: BlockRequest): number {
+    const { grants, memory } = this.#kernel
     let kept = 0
-    for (let i = 0; i < request.context; i++) if (!this.#kernel.grants.endAccess(this.#refs[id * SEGMENTS + i]!)) kept++
+    for (let i = 0; i < request.context; i++) {
+      if (grants.endAccess(this.#refs[id * SEGMENTS + i]!)) continue
+      memory.pages.withhold(request.list.pages[i]!)
+      kept++
+    }
     return kept
   }
 

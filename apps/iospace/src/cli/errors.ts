@@ -1,0 +1,15 @@
+/** A command line that makes no sense: one sentence for the user, exit status 2. */
+export class UsageError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'UsageError'
+  }
+}
+
+/** The host does not give what a run needs: one sentence for the user, exit status 1. */
+export class HostError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'HostError'
+  }
+}

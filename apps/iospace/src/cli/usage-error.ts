@@ -1,7 +1,0 @@
-/** A command line that makes no sense: one sentence for the user, exit status 2. */
-export class UsageError extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'UsageError'
-  }
-}

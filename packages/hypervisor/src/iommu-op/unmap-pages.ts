@@ -1,0 +1,55 @@
+/**
+ * The short way for the elements that drivers send by far the most: a mapping of one page of the domain's own. An element is cleared and
+ * answered, or left to the long way, which also says what is wrong. Hot: words only, counters once per run.
+ */
+import { iommu_unmap_element as element } from '@iospace/abi'
+import { PAGE_SIZE } from '@iospace/machine'
+import type { Call } from '../call.ts'
+import { Mark } from '../io-space/mark.ts'
+import type { Space } from '../io-space/space.ts'
+
+// Constants of other modules as this module's own: those are what the compiler folds.
+const PAGE = PAGE_SIZE
+const { start: START, end: END, grant: GRANT, pending: PENDING } = Mark
+const E = element.words
+const SIZE = element.size
+const WORDS = SIZE / 4
+const WHOLE = START | END
+const KIND = WHOLE | GRANT | PENDING
+const STATUS = element.words.status
+const DONE = element.words.done
+
+/** Clears elements from `first` on, before `end`: the first that it left alone. */
+export function unmapPages(call: Call, space: Space, first: number, end: number): number {
+  const { core, driver, table, pages, deferred, window } = space
+  const { elements, list, words: w } = call
+  if (elements.stride !== SIZE) return first
+  const { trace } = core.machine
+  core.heap.payer = space.domain
+  let i = first
+  for (let at = (call.listAt >> 2) + first * WORDS; i < end; i++, at += WORDS) {
+    const lo = w[at + E.io_address]!
+    const hi = w[at + E.io_address + 1]!
+    if (w[at + E.pages] !== 1 || w[at + E.pages + 1] !== 0 || (lo & 0xfff) !== 0 || hi >>> 11 !== 0) break
+    const page = (hi << 20) | (lo >>> 12)
+    if (page >= window.end || !pages.mark(page, KIND, WHOLE, PENDING)) break
+    if (driver.unmap(table, hi, lo, 1) !== 0) {
+      pages.unmark(page, PENDING)
+      break
+    }
+    deferred.add(page, 1)
+    const out = list.offsetOf(i * SIZE)
+    if ((out & 3) === 0 && (out & (PAGE - 1)) <= PAGE - SIZE) {
+      w[(out >> 2) + STATUS] = 0
+      w[(out >> 2) + DONE] = 1
+    } else {
+      list.write32(core.memory, i * SIZE + STATUS * 4, 0)
+      list.write32(core.memory, i * SIZE + DONE * 4, 1)
+    }
+    if (trace !== null) trace.unmap(core.clock.now, space.domain.domid, space.id, page * 4096, 1)
+  }
+  core.heap.payer = null
+  core.books.mappingsEnded += i - first
+  core.books.pagesUnmapped += i - first
+  return i
+}

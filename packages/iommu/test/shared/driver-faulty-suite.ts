@@ -1,0 +1,97 @@
+/** Frames change their owner safely with the driver as it is; and what it does when the unit does not answer. */
+import { describe, expect, test } from 'vitest'
+import { type DriverPort, DriverStatus } from '../../src/driver.ts'
+import { changed, DATA, DriverRig, type UnitUnderTest } from './driver-rig.ts'
+import { at } from './driver-suite.ts'
+
+/** Maps a page, lets the device write it, unmaps it, gives the frame to somebody else: what that one's data are in the end. */
+export function secondOwner(unit: UnitUnderTest, wrap?: (port: DriverPort) => DriverPort): { readonly mapped: number; readonly late: number; readonly data: bigint } {
+  const rig = new DriverRig(unit, wrap === undefined ? {} : { wrap })
+  const { device, table } = rig.start()
+  rig.map(table, 0x5000, DATA, 1)
+  const mapped = device.put(0x5000, 0xbadn)
+  rig.unmap(table, 0x5000, 1)
+  rig.store(at(DATA), 0x600dn)
+  const late = device.put(0x5008, 0xbadn)
+  rig.elapse(5000)
+  return { mapped, late, data: rig.load(at(DATA)) }
+}
+
+export function driverFaultySuite(unit: UnitUnderTest): void {
+  /** A port whose writes of the doorbell vanish while `broken` is true. */
+  class Broken {
+    broken = false
+    readonly rig: DriverRig
+    constructor() {
+      const wrap = (port: DriverPort) =>
+        changed(port, {
+          write32: (address, value) => {
+            if (!this.broken || address !== unit.doorbell) port.write32(address, value)
+          },
+        })
+      this.rig = new DriverRig(unit, { wrap, timeout: 100_000 })
+    }
+  }
+
+  test('the second owner of a frame keeps its data', () => {
+    expect(secondOwner(unit)).toEqual({ mapped: 2, late: -1, data: 0x600dn })
+  })
+
+  describe('a unit that does not answer', () => {
+    test('an invalidation times out: nothing is freed, and the next answer makes up for it', () => {
+      const broken = new Broken()
+      const { rig } = broken
+      const { device, table } = rig.start()
+      rig.map(table, 0, DATA, 512, 3, true)
+      device.put(0, 1n)
+      const held = rig.held.size
+      broken.broken = true
+      const before = rig.machine.clock.now
+      expect(rig.unmap(table, 0, 512)).toBe(DriverStatus.timedOut)
+      expect(rig.machine.clock.now - before).toBeGreaterThan(100_000)
+      expect([rig.held.size, device.put(0, 2n)]).toEqual([held, 2])
+      broken.broken = false
+      expect(rig.driver.completeInvalidations()).toBe(0)
+      expect([rig.held.size, device.put(0, 3n)]).toEqual([held - 1, -1])
+    })
+
+    test('attach, block, destroyTable and reclaim report it; a table that may still be used is kept', () => {
+      const broken = new Broken()
+      const { rig } = broken
+      const { table } = rig.start()
+      const other = rig.driver.createTable(rig.bits)
+      rig.map(table, 0, DATA, 1)
+      rig.unmap(table, 0, 1)
+      broken.broken = true
+      expect(rig.driver.reclaim(table)).toBe(DriverStatus.timedOut)
+      expect(rig.driver.attach(8, other)).toBe(DriverStatus.timedOut)
+      expect(rig.driver.block(8)).toBe(DriverStatus.timedOut)
+      const pages = rig.driver.tablePages(table)
+      expect(rig.driver.destroyTable(table)).toBe(DriverStatus.timedOut)
+      expect(rig.driver.tablePages(table)).toBe(pages)
+      broken.broken = false
+      expect([rig.driver.destroyTable(table), rig.driver.tablePages(table)]).toEqual([0, 0])
+      expect(rig.driver.createTable(rig.bits)).toBe(table)
+    })
+
+    test('the ring never overtakes itself: full of unanswered commands, it says timedOut', () => {
+      const broken = new Broken()
+      const { rig } = broken
+      rig.start()
+      broken.broken = true
+      const outcomes = new Set<number>()
+      for (let i = 0; i < 300; i++) outcomes.add(rig.driver.queueInvalidation(1, 0, i * 0x4000, 1))
+      expect(outcomes).toEqual(new Set([0, DriverStatus.timedOut]))
+      expect(rig.driver.completeInvalidations()).toBe(DriverStatus.timedOut)
+    })
+
+    test('enable: timedOut, and all pages back', () => {
+      const broken = new Broken()
+      broken.broken = true
+      expect(broken.rig.driver.enable()).toBe(DriverStatus.timedOut)
+      expect(broken.rig.held.size).toBe(0)
+      broken.broken = false
+      expect(broken.rig.driver.enable()).toBe(0)
+    })
+  })
+}

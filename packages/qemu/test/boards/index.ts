@@ -1,0 +1,17 @@
+import type { Board, BoardName } from './board.ts'
+import { ownAmdBoard, ownBoard } from './own-board.ts'
+import { qemuBoard } from './qemu-board.ts'
+
+export * from './board.ts'
+export { ownBoard, qemuBoard }
+
+const boards: Readonly<Record<BoardName, () => Board>> = {
+  qemu39: () => qemuBoard(39),
+  qemu48: () => qemuBoard(48),
+  qemuAmd: () => qemuBoard('Amd'),
+  ours39: () => ownBoard(39),
+  ours48: () => ownBoard(48),
+  oursAmd: ownAmdBoard,
+}
+
+export const openBoard = (name: BoardName): Board => boards[name]()
