@@ -27,7 +27,7 @@ describe('bad usage', () => {
     [['--trace', '.'], /cannot be written: it is a folder /],
     [['--trace', 'pipe'], /is a pipe, not a file /],
   ])('--out copy %j: one sentence, and no file is left behind', async (argv, sentence) => {
-    execFileSync('mkfifo', [join(folder, 'pipe')])
+    execFileSync('bash', ['-c', 'mkfifo "$0"', join(folder, 'pipe')])
     const { status, out, err } = await run(false, '--out', 'copy', ...argv)
     expect([status, out]).toEqual([2, ''])
     expect(err).toMatch(sentence)

@@ -5,6 +5,7 @@ import * as grantTable from './grant-table/index.ts'
 import * as io from './io/index.ts'
 import * as iommuOp from './iommu-op/index.ts'
 import * as memoryOp from './memory-op/index.ts'
+import * as mmuextOp from './mmuext-op.ts'
 import * as physdev from './physdev/index.ts'
 import * as schedOp from './sched-op.ts'
 import * as sharedInfo from './shared-info.ts'
@@ -18,6 +19,7 @@ export const STRUCT_FAMILIES = Object.freeze({
   memory_op: structsOf(memoryOp),
   grant_table_op: structsOf(grantTable),
   event_channel_op: structsOf(eventChannel),
+  mmuext_op: structsOf(mmuextOp),
   physdev_op: structsOf(physdev),
   domctl: structsOf(domctl),
   sched_op: structsOf(schedOp),

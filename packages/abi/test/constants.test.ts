@@ -23,6 +23,7 @@ const tables: [string, Readonly<Record<string, number>>, string, string[]?][] = 
   ['EVTCHNOP', abi.EVTCHNOP, 'EVTCHNOP_'],
   ['EVTCHNSTAT', abi.EVTCHNSTAT, 'EVTCHNSTAT_'],
   ['VIRQ', abi.VIRQ, 'VIRQ_', ['IOMMU_FAULT']],
+  ['MMUEXT', abi.MMUEXT, 'MMUEXT_'],
   ['PHYSDEVOP', abi.PHYSDEVOP, 'PHYSDEVOP_', ['pci_device_reset']],
   ['MAP_PIRQ_TYPE', abi.MAP_PIRQ_TYPE, 'MAP_PIRQ_TYPE_'],
   ['XEN_PCI_DEV', abi.XEN_PCI_DEV, 'XEN_PCI_DEV_'],

@@ -3,6 +3,9 @@ import { SUBOP_NAMES } from './names.ts'
 
 /** Sub-op slots per hypercall number. */
 const SUBOPS = 128
+/** Where numbers without a name are counted together: a caller makes up any of them. */
+const UNKNOWN_CALL = 63
+const UNKNOWN_SUBOP = SUBOPS - 1
 
 export class Books {
   /** Calls by hypercall number × 128 + sub-op. */
@@ -23,24 +26,26 @@ export class Books {
   faultsSuppressed = 0
 
   call(nr: number, subop: number): void {
-    if (nr >= 0 && nr < 64) this.#calls[nr * SUBOPS + (subop & (SUBOPS - 1))]!++
+    const family = nr >= 0 && nr < UNKNOWN_CALL ? nr : UNKNOWN_CALL
+    this.#calls[family * SUBOPS + (subop >= 0 && subop < UNKNOWN_SUBOP ? subop : UNKNOWN_SUBOP)]!++
   }
 
   /** Calls by name, e.g. `iommu_op.map`; only what was called. */
   hypercalls(): Record<string, number> {
     const result: Record<string, number> = {}
     this.#calls.forEach((times, slot) => {
-      if (times > 0) result[callName(Math.floor(slot / SUBOPS), slot % SUBOPS)] = times
+      if (times === 0) return
+      const name = callName(Math.floor(slot / SUBOPS), slot % SUBOPS)
+      result[name] = (result[name] ?? 0) + times
     })
     return result
   }
 }
 
-/** `iommu_op.map`, or the numbers where they have no name. */
+/** `iommu_op.map`; `unknown` for what has no name. */
 export function callName(nr: number, subop: number): string {
   const family = SUBOP_NAMES[nr]
-  if (family === undefined) return `hypercall ${nr}`
+  if (family === undefined) return 'unknown'
   if (family.subops === null) return family.name
-  return `${family.name}.${family.subops[subop] ?? subop}`
+  return `${family.name}.${family.subops[subop] ?? 'unknown'}`
 }
-

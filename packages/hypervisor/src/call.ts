@@ -7,6 +7,7 @@ import type { Struct, Value } from '@iospace/wire'
 import { PAGE_SIZE } from '@iospace/machine'
 import type { Core } from './core.ts'
 import type { Domain } from './domain.ts'
+import type { UnmapBatch } from './grant-table/unmap.ts'
 import { HeldRange } from './guest-memory.ts'
 import type { MapBatch } from './iommu-op/map-batch.ts'
 
@@ -45,6 +46,8 @@ export class Call {
   readonly elements = new OpenList()
   /** Of an iommu_op `map`; made when first needed. */
   mapBatch: MapBatch | null = null
+  /** Of a `GNTTABOP_unmap_grant_ref`; made when first needed. */
+  unmapBatch: UnmapBatch | null = null
   readonly words: Int32Array
   caller!: Domain
   /** Sub-op, for the books; a domctl learns it after copy-in. */

@@ -1,5 +1,6 @@
 /** `console_io`: writes to the injected sink; nothing can be read. Source: xen/drivers/char/console.c. */
 import { CONSOLEIO, Errno } from '@iospace/abi'
+import { Count } from '@iospace/machine'
 import { type Call, LIST_BYTES } from './call.ts'
 
 export function consoleIo(call: Call, command: number, count: number, pointer: number): number {
@@ -7,12 +8,13 @@ export function consoleIo(call: Call, command: number, count: number, pointer: n
   if (command !== CONSOLEIO.write) return -Errno.ENOSYS
   const { core, caller } = call
   if (!(count >= 0 && count <= 0x7fff_ffff)) return -Errno.EINVAL
-  for (let done = 0; done < count; ) {
+  for (let done = 0; done < count;) {
     const piece = Math.min(count - done, LIST_BYTES)
     if (!core.guest.copyIn(caller.p2m, pointer + done, call.listAt, piece)) return -Errno.EFAULT
     core.console(caller.domid, core.memory.bytes.slice(call.listAt, call.listAt + piece))
     done += piece
-    core.preempt()
+    core.clock.charge(Count.guestCopyByte, piece)
+    core.pause(1)
   }
   return 0
 }

@@ -56,6 +56,16 @@ export class Core {
     if (this.onPreempt !== null) this.onPreempt()
   }
 
+  /**
+   * A preemption point between two parts of a call whose length the guest chooses, with nothing half done: the `steps` behind it take
+   * time, and a task that has run past its slice ends here (TaskHung).
+   */
+  pause(steps: number): void {
+    this.clock.charge(Count.relax, steps)
+    this.machine.scheduler.enter()
+    if (this.onPreempt !== null) this.onPreempt()
+  }
+
   /** Raises virtual interrupt `virq` in `domain`, if it is bound. */
   raiseVirq(domain: Domain | undefined, virq: number): void {
     if (domain === undefined || domain.dying) return

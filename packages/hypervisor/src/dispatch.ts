@@ -11,6 +11,7 @@ import { eventChannelOp } from './event-channel/index.ts'
 import { grantTableOp } from './grant-table/index.ts'
 import { iommuOp } from './iommu-op/index.ts'
 import { memoryOp } from './memory-op/index.ts'
+import { mmuextOp } from './mmuext-op.ts'
 import { multicall } from './multicall.ts'
 import { physdevOp } from './physdev/index.ts'
 import { schedOp } from './sched-op.ts'
@@ -29,6 +30,7 @@ const {
   sched_op: SCHED_OP,
   xen_version: XEN_VERSION,
   console_io: CONSOLE_IO,
+  mmuext_op: MMUEXT_OP,
 } = HYPERCALL
 const HYPERCALLS = Count.hypercall
 
@@ -52,6 +54,8 @@ export class Dispatcher {
     const { machine, clock } = this.#core
     machine.scheduler.enter()
     if (domain.dying) return -Errno.ESRCH
+    // A register holds whole numbers.
+    if (!(Number.isInteger(a1) && Number.isInteger(a2) && Number.isInteger(a3))) return -Errno.EINVAL
     machine.interrupts.hold()
     clock.charge(HYPERCALLS)
     try {
@@ -68,7 +72,8 @@ export class Dispatcher {
     const depth = this.#depth
     const call = this.#calls[depth] ?? this.#more(depth)
     if (call === null) return -Errno.EAGAIN
-    const start = core.clock.now
+    const { trace } = core.machine
+    const start = trace === null ? 0 : core.clock.now
     call.caller = domain
     call.subop = a1
     this.#depth = depth + 1
@@ -80,7 +85,6 @@ export class Dispatcher {
       this.#depth = depth
     }
     core.books.call(nr, call.subop)
-    const { trace } = core.machine
     if (trace !== null) trace.hypercall(start, core.clock.now, domain.domid, callName(nr, call.subop), result)
     return result
   }
@@ -111,6 +115,8 @@ export class Dispatcher {
         return schedOp(call, a1, a2)
       case XEN_VERSION:
         return xenVersion(call, a1, a2)
+      case MMUEXT_OP:
+        return mmuextOp(call, a1, a2, a3)
       case CONSOLE_IO:
         return consoleIo(call, a1, a2, a3)
       default:

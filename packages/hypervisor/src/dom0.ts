@@ -16,27 +16,42 @@ const DEFERRED = 4096
 const DEFERRED_AGE = 10_000_000
 
 /** The control domain with `pages` pages, pfn 0 empty, not started yet. */
-export function buildDom0(core: Core, pages: number, commandLine: string, config: Pick<DomainConfig, 'handle' | 'flags' | 'ports'>): Domain {
+export function buildDom0(
+  core: Core,
+  pages: number,
+  commandLine: string,
+  config: Pick<DomainConfig, 'handle' | 'flags' | 'ports'>,
+): Domain {
   const { frames } = core
   const domain = makeDomain(core, DOMID_CONTROL, {
     ...config,
     grantFrames: DEFAULT_GRANT_FRAMES,
     maptrackFrames: DEFAULT_MAPTRACK_FRAMES,
-    limits: { maxSpaces: SPACES, maxPinned: frames.frames, maxTablePages: frames.frames, maxDeferred: DEFERRED, maxDeferredAge: DEFERRED_AGE, permissions: 0 },
+    limits: {
+      maxSpaces: SPACES,
+      maxPinned: frames.frames,
+      maxTablePages: frames.frames,
+      maxDeferred: DEFERRED,
+      maxDeferredAge: DEFERRED_AGE,
+      permissions: 0,
+    },
   })
-  if (domain === null || maxMem(core, domain, BigInt(pages) * 4n) !== 0) throw new ConfigError('dom0.pages', pages, 'are more than the machine has')
+  if (domain === null || maxMem(core, domain, BigInt(pages) * 4n) !== 0)
+    throw new ConfigError('dom0.pages', pages, 'are more than the machine has')
   for (let pfn = 1; pfn < pages; pfn++) {
     if (give(core, domain, 0, 64, pfn) < 0) throw new ConfigError('dom0.pages', pages, 'are more than the machine has')
   }
   writeStartInfo(core, domain, pages, commandLine)
   const status = adoptDevices(core, domain)
-  if (status !== 0) throw new ConfigError('iommu', status, "is the error with which dom0's devices could not be attached")
+  if (status !== 0)
+    throw new ConfigError('iommu', status, "is the error with which dom0's devices could not be attached")
   return domain
 }
 
 function writeStartInfo(core: Core, domain: Domain, pages: number, commandLine: string): void {
   const encoded = new TextEncoder().encode(commandLine)
-  if (encoded.length >= MAX_GUEST_CMDLINE) throw new ConfigError('dom0.commandLine', encoded.length, `bytes do not fit ${MAX_GUEST_CMDLINE - 1}`)
+  if (encoded.length >= MAX_GUEST_CMDLINE)
+    throw new ConfigError('dom0.commandLine', encoded.length, `bytes do not fit ${MAX_GUEST_CMDLINE - 1}`)
   const value = start_info.zero()
   value.magic.set(new TextEncoder().encode(MAGIC))
   value.nr_pages = BigInt(pages)

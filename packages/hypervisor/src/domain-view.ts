@@ -1,12 +1,15 @@
 /** The view that a domain gets: its memory by pfn, its registers, its devices' configuration, its events, the gate. */
-import type { TaskGroup } from '@iospace/machine'
-import { Count } from '@iospace/machine'
+import { Count, type TaskGroup } from '@iospace/machine'
+import { ValueError } from '@iospace/wire'
 import { readConfig, writeConfig } from './assignment/mediated-config.ts'
 import type { Core } from './core.ts'
 import type { Dispatcher } from './dispatch.ts'
 import type { Domain } from './domain.ts'
 import { kick } from './upcall.ts'
 import type { DomainView, GuestPages } from './view.ts'
+
+/** Events of one charge: far more than any guest does at once, and few enough to keep the clock exact. */
+const MAX_CHARGE = 2 ** 40
 
 class Pages implements GuestPages {
   readonly #domain: Domain
@@ -102,6 +105,9 @@ export class HostedView implements DomainView {
   }
 
   charge(kind: number, times = 1): void {
+    this.#core.machine.scheduler.enter()
+    if (this.#core.clock.counts[kind] === undefined || !(times >= 0 && times <= MAX_CHARGE))
+      throw new ValueError('charge', undefined, undefined, times, `of event ${kind} is not work that a CPU does`)
     this.#core.clock.charge(kind, times)
   }
 

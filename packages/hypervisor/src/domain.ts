@@ -8,7 +8,7 @@ import type { FaultRing } from './faults/ring.ts'
 import type { GrantTable } from './grant-table/table.ts'
 import type { Maptrack } from './grant-table/maptrack.ts'
 import type { Mirror } from './io-space/mirror.ts'
-import type { Space } from './io-space/space.ts'
+import { SpaceTable } from './io-space/space-table.ts'
 import { MmioPermissions } from './mmio-permissions.ts'
 import type { P2m } from './p2m.ts'
 import type { DomainView } from './view.ts'
@@ -74,7 +74,7 @@ export class Domain {
   /** Default space 0, when it is a mirror and exists. */
   mirror: Mirror | null = null
   /** Spaces by id; 0 is the default space when it is empty. */
-  readonly spaces: (Space | undefined)[] = []
+  readonly spaces = new SpaceTable()
   spaceCount = 0
   nextSpace = 1
   pinned = 0
@@ -111,7 +111,7 @@ export class Domain {
   /** Pending invalidations of all its spaces. */
   get deferred(): number {
     let entries = 0
-    for (const space of this.spaces) if (space !== undefined) entries += space.deferred.entries
+    for (const { deferred } of this.spaces) entries += deferred.entries
     return entries
   }
 

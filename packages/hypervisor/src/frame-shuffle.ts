@@ -1,31 +1,38 @@
 /**
- * Links free frames into a list in an order that the seed chooses, without memory of its own: a full-cycle congruential sequence
- * over the next power of two (Hull and Dobell 1962), each number mixed by a bijection, numbers past the end skipped.
+ * The numbers 0…n−1 in an order that the seed chooses, one at a time and without memory of its own: a full-cycle congruential sequence over
+ * the next power of two (Hull and Dobell 1962), each number mixed by a bijection, numbers past the end skipped.
  */
 import type { Random } from '@iospace/machine'
 
-/** Doubly links `frames` entries from `first`: `previous` and `next` hold index + 1, 0 at the ends. Returns the head's index + 1. */
-export function threadShuffled(previous: Int32Array, next: Int32Array, first: number, frames: number, random: Random): number {
-  if (frames === 0) return 0
-  const bits = Math.max(4, 32 - Math.clz32(frames - 1))
-  const mask = 2 ** bits - 1
-  const multiplier = (random.next() & mask & ~7) | 5
-  const increment = (random.next() & mask) | 1
-  const shift = bits >> 1
-  let x = random.next() & mask
-  let head = 0
-  let last = 0
-  for (let step = 0; step <= mask; step++) {
-    x = (Math.imul(x, multiplier) + increment) & mask
-    const mixed = Math.imul(x ^ (x >>> shift), 0x2545f491) & mask
-    const at = mixed ^ (mixed >>> shift)
-    if (at >= frames) continue
-    const link = first + at + 1
-    if (last === 0) head = link
-    else next[last - 1] = link
-    previous[link - 1] = last
-    last = link
+export class Shuffle {
+  readonly #count: number
+  readonly #mask: number
+  readonly #shift: number
+  readonly #multiplier: number
+  readonly #increment: number
+  #x: number
+  #left: number
+
+  constructor(count: number, random: Random) {
+    const bits = Math.max(4, 32 - Math.clz32(Math.max(0, count - 1)))
+    this.#count = count
+    this.#mask = 2 ** bits - 1
+    this.#shift = bits >> 1
+    this.#multiplier = (random.next() & this.#mask & ~7) | 5
+    this.#increment = (random.next() & this.#mask) | 1
+    this.#x = random.next() & this.#mask
+    this.#left = 2 ** bits
   }
-  next[last - 1] = 0
-  return head
+
+  /** The next number, or −1 after the last. */
+  next(): number {
+    while (this.#left-- > 0) {
+      this.#x = (Math.imul(this.#x, this.#multiplier) + this.#increment) & this.#mask
+      const mixed = Math.imul(this.#x ^ (this.#x >>> this.#shift), 0x2545f491) & this.#mask
+      const number = mixed ^ (mixed >>> this.#shift)
+      if (number < this.#count) return number
+    }
+    this.#left = 0
+    return -1
+  }
 }

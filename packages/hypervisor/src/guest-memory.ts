@@ -89,7 +89,7 @@ export class HeldRange {
       for (let i = 0; i < (length + 3) >> 2; i++) words[(to >> 2) + i] = words[from + i]!
       return
     }
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const place = this.#offset + at + done
       const within = place & (PAGE - 1)
       const piece = Math.min(length - done, PAGE - within)
@@ -100,7 +100,7 @@ export class HeldRange {
 
   /** The reverse of {@link copyIn}. */
   copyOut(memory: MachineMemory, from: number, at: number, length: number): void {
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const place = this.#offset + at + done
       const within = place & (PAGE - 1)
       const piece = Math.min(length - done, PAGE - within)
@@ -123,8 +123,8 @@ export class HeldRange {
 
   /** Writes a 32-bit word at byte `at` of the range. */
   write32(memory: MachineMemory, at: number, value: number): void {
-    const offset = this.offsetOf(at)
-    if ((offset & 3) === 0) memory.words[offset >> 2] = value
+    const place = this.#offset + at
+    if ((place & 3) === 0) memory.words[(this.#frames[place >> 12]! * PAGE + (place & (PAGE - 1))) >> 2] = value
     else for (let i = 0; i < 4; i++) memory.bytes[this.offsetOf(at + i)] = value >>> (8 * i)
   }
 
@@ -213,7 +213,7 @@ export class GuestMemory {
 
   #copy(p2m: P2m, pointer: number, at: number, length: number, out: boolean): boolean {
     if (!(pointer >= 0 && pointer + length <= POINTER_END)) return false
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const place = pointer + done
       const pfn = Math.floor(place / PAGE)
       const within = place - pfn * PAGE

@@ -54,7 +54,8 @@ export class Hypervisor {
     core.frames.take(0, DOMID.XEN)
     this.#dispatcher = new Dispatcher(core)
     this.oracle = new Oracle(core, this.#dispatcher)
-    if (this.#dispatcher.scratchOffset < 0) throw new ConfigError('memory.frames', core.frames.frames, 'do not hold a hypervisor')
+    if (this.#dispatcher.scratchOffset < 0)
+      throw new ConfigError('memory.frames', core.frames.frames, 'do not hold a hypervisor')
     core.boot = (domain) => options.boot(this.#viewOf(domain))
     if (options.onCrash !== undefined) core.onCrash = options.onCrash
     if (options.console !== undefined) core.console = options.console
@@ -119,4 +120,3 @@ export class Hypervisor {
     return domain.view
   }
 }
-

@@ -24,6 +24,14 @@ export function unpause(core: Core, domain: Domain): number {
   if (domain.life === 'running') return 0
   const first = domain.life === 'building'
   domain.life = 'running'
-  if (first) core.boot(domain)
+  if (first) {
+    try {
+      core.boot(domain)
+    } catch (error) {
+      // A kernel that cannot start is its domain's trouble, not that of the one who started it.
+      crash(core, domain)
+      core.onCrash(domain.domid, error)
+    }
+  }
   return 0
 }

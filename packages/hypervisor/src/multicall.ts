@@ -5,6 +5,7 @@ import type { Dispatcher } from './dispatch.ts'
 
 export function multicall(call: Call, dispatcher: Dispatcher, pointer: number, count: number): number {
   const { core, caller } = call
+  call.subop = 0
   if (!(count >= 0 && count <= 0xffff_ffff)) return -Errno.EINVAL
   for (let i = 0; i < count; i++) {
     const at = pointer + i * multicall_entry.size
@@ -16,7 +17,7 @@ export function multicall(call: Call, dispatcher: Dispatcher, pointer: number, c
     const result = nested ? -Errno.ENOSYS : dispatcher.enter(caller, Number(entry.op), a1, a2, a3)
     if (caller.dying) return -Errno.ESRCH
     if (!call.writeU64(at + multicall_entry.offsets.result, result)) return -Errno.EFAULT
-    core.preempt()
+    core.pause(1)
   }
   return 0
 }

@@ -31,7 +31,10 @@ const FAMILIES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
 }
 
 /** Family name and sub-op names (null: it has none) by hypercall number. */
-export const SUBOP_NAMES: readonly ({ readonly name: string; readonly subops: readonly (string | undefined)[] | null } | undefined)[] = (() => {
+export const SUBOP_NAMES: readonly (
+  | { readonly name: string; readonly subops: readonly (string | undefined)[] | null }
+  | undefined
+)[] = (() => {
   const result: { name: string; subops: readonly (string | undefined)[] | null }[] = []
   for (const [name, number] of Object.entries(HYPERCALL)) {
     const table = FAMILIES[name]

@@ -29,9 +29,7 @@ export class Oracle {
   }
 
   /** Owner and counts of machine frame `mfn`; undefined where there is no RAM. `kept`: the owner has not given it back. */
-  frame(
-    mfn: number,
-  ): { owner: number; kept: boolean; count: number; type: number; typeCount: number } | undefined {
+  frame(mfn: number): { owner: number; kept: boolean; count: number; type: number; typeCount: number } | undefined {
     const { frames, memory } = this.#core
     const index = memory.frameIndex(mfn)
     if (index < 0) return undefined
@@ -50,7 +48,8 @@ export class Oracle {
   framesOf(domid: number): number[] {
     const { frames } = this.#core
     const result: number[] = []
-    for (let index = 0; index < frames.frames; index++) if (frames.owner(index) === domid) result.push(this.#core.mfn(index))
+    for (let index = 0; index < frames.frames; index++)
+      if (frames.owner(index) === domid) result.push(this.#core.mfn(index))
     return result
   }
 }

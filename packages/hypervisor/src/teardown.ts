@@ -1,6 +1,6 @@
 /**
- * The end of a domain, in the order that keeps devices from frames that are no longer its: its programs stop; grant maps end; event channels
- * close; devices are blocked; spaces, then memory go. Everything waits for its invalidation. A domain whose frames others still hold stays as
+ * The end of a domain, in the order that keeps devices from frames that are no longer its: its programs stop; devices are blocked; grant
+ * maps end; event channels close; spaces, then memory go. Everything waits for its invalidation. A domain whose frames others still hold stays as
  * a shell until the last one is let go. Source: xen/common/domain.c (domain_kill, domain_teardown).
  */
 import { Errno } from '@iospace/abi'
@@ -19,16 +19,18 @@ const FRAMES_BETWEEN_CHECKS = 512
 export function destroyDomain(core: Core, domain: Domain): number {
   if (domain.life === 'dead') return -Errno.ESRCH
   if (domain.dying) return 0
-  domain.tasks.kill()
+  // Not even its cleanups run: they would find memory, slots and grants that are others' by then.
+  domain.tasks.discard()
   domain.life = 'dying'
-  endGrantMaps(core, domain)
-  resetPorts(core, domain)
-  for (const device of [...domain.devices]) {
+  // Each leaves the list.
+  for (let device = domain.devices[0]; device !== undefined; device = domain.devices[0]) {
     quarantine(core, device)
     core.preempt()
   }
-  for (const space of domain.spaces) if (space !== undefined) destroySpace(core, space)
-  domain.spaces.length = 0
+  endGrantMaps(core, domain)
+  resetPorts(core, domain)
+  for (const space of domain.spaces) destroySpace(core, space)
+  domain.spaces.clear()
   const { mirror } = domain
   domain.mirror = null
   // Blocked devices do not look at it; the driver completes the invalidation of its tag before it frees a page.
@@ -45,14 +47,14 @@ export function finishDomain(core: Core, domain: Domain): void {
   domain.life = 'dead'
   domain.grants.destroy()
   core.heap.free(domain.sharedInfo)
-  delete core.domains[domain.domid]
+  core.domains[domain.domid] = undefined
   core.machine.trace?.domain(core.clock.now, domain.domid, null)
   core.domainChanged()
 }
 
 function endGrantMaps(core: Core, domain: Domain): void {
   const { maptrack } = domain
-  const batch = new UnmapBatch(core, domain)
+  const batch = new UnmapBatch(core).begin(domain)
   let count = 0
   for (let handle = 0; handle < maptrack.end; handle++) {
     if (!maptrack.valid(handle)) continue
@@ -78,7 +80,10 @@ function freeMemory(core: Core, domain: Domain): void {
     if (pfn % FRAMES_BETWEEN_CHECKS === 0) core.preempt()
   }
   for (let index = 0; index < frames.frames; index++) {
-    if (frames.belongsTo(index, domid)) frames.release(index)
+    if (frames.belongsTo(index, domid)) {
+      if (frames.pinned(index)) frames.unpin(index)
+      frames.release(index)
+    }
     if (index % (64 * FRAMES_BETWEEN_CHECKS) === 0) core.preempt()
   }
   domain.torn = true

@@ -3,7 +3,8 @@ import { Errno, XENFEAT, XENVER, XEN_VERSION, xen_feature_info } from '@iospace/
 import { PAGE_SIZE } from '@iospace/machine'
 import type { Call } from './call.ts'
 
-const PV_FEATURES = (1 << XENFEAT.mmu_pt_update_preserve_ad) | (1 << XENFEAT.highmem_assist) | (1 << XENFEAT.not_direct_mapped)
+const PV_FEATURES =
+  (1 << XENFEAT.mmu_pt_update_preserve_ad) | (1 << XENFEAT.highmem_assist) | (1 << XENFEAT.not_direct_mapped)
 
 export function xenVersion(call: Call, command: number, pointer: number): number {
   switch (command) {

@@ -36,7 +36,8 @@ import { type Guest, type Rig, TestDevice, rig } from './rig.ts'
 const ASSIGN = XEN_DOMCTL.assign_device
 const TEST = XEN_DOMCTL.test_assign_device
 const DEASSIGN = XEN_DOMCTL.deassign_device
-const state = (r: Rig, domid: number, device: number) => iommuOp(r.dom0, IOMMU_OP.query_device, iommu_query_device, { domid, device })
+const state = (r: Rig, domid: number, device: number) =>
+  iommuOp(r.dom0, IOMMU_OP.query_device, iommu_query_device, { domid, device })
 
 test('assign, test, deassign and quarantine answer as Xen 4.17 with VT-d does (xen-answers)', () => {
   const r = rig()
@@ -61,7 +62,11 @@ test('assign, test, deassign and quarantine answer as Xen 4.17 with VT-d does (x
   // A page given back becomes unreachable.
   const frame = guest.mfn(10)
   const list = BigInt(guest.putU64([frame]))
-  const rc = guest.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, { extent_start: list, nr_extents: 1n, domid: DOMID.SELF }).rc
+  const rc = guest.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, {
+    extent_start: list,
+    nr_extents: 1n,
+    domid: DOMID.SELF,
+  }).rc
   expect(rc).toBe(answer('assigned.decrease_page1', 'vtd'))
   expect(device.read(frame * 4096)).toBe(DmaOutcome.blocked)
   expect(assignment(dom0, DEASSIGN, guest.domid, sbdf)).toBe(answer('assign.deassign', 'vtd'))
@@ -85,7 +90,9 @@ test('without an IOMMU assignment is âˆ’EOPNOTSUPP, unless the control domain sa
   expect(assignment(dom0, ASSIGN, 0, sbdf)).toBe(answer('assign.to_dom0'))
   expect(assignment(dom0, DEASSIGN, DOMID.IO, sbdf)).toBe(answer('quarantine.deassign_from_DOMID_IO'))
   expect(assignment(dom0, ASSIGN, 77, sbdf)).toBe(answer('assign.to_destroyed'))
-  expect(domctl(dom0, XEN_DOMCTL.createdomain, 0, domctl_createdomain, { flags: XEN_DOMCTL_CDF.iommu, max_vcpus: 1 }).rc).toBe(-Errno.EINVAL)
+  expect(
+    domctl(dom0, XEN_DOMCTL.createdomain, 0, domctl_createdomain, { flags: XEN_DOMCTL_CDF.iommu, max_vcpus: 1 }).rc,
+  ).toBe(-Errno.EINVAL)
   expect(setLimits(dom0, guest.domid, { permissions: LIMIT_PERMISSION.UNSAFE_PASSTHROUGH })).toBe(0)
   resetDevice(dom0, sbdf)
   expect(assignment(dom0, ASSIGN, guest.domid, sbdf)).toBe(0)
@@ -118,7 +125,7 @@ test('a device changes hands only after a reset since its last owner (abi.md, Gr
   expect(guest.op('physdev_op', PHYSDEVOP.pci_device_reset, physdev_unmap_pirq, {}).rc).toBe(-Errno.EPERM)
 })
 
-test('interrupts that are not isolated need the control domain\'s consent; a domain without an IOMMU flag gets no device', () => {
+test("interrupts that are not isolated need the control domain's consent; a domain without an IOMMU flag gets no device", () => {
   const r = rig()
   const guest = addGuest(r)
   const plain = addGuest(r, { iommu: false })
@@ -133,10 +140,15 @@ test('interrupts that are not isolated need the control domain\'s consent; a dom
 
 /** Two functions behind a bridge to conventional PCI, which speaks for both. */
 function conventional() {
-  const r = rig({ devices: 1, before: (machine) => {
-    const bus = machine.pci.addBridge(0, 0x40, 'conventional')
-    return [0, 8].map((devfn) => machine.pci.add(bus, devfn, new TestDevice(machine, { express: false })) as TestDevice)
-  } })
+  const r = rig({
+    devices: 1,
+    before: (machine) => {
+      const bus = machine.pci.addBridge(0, 0x40, 'conventional')
+      return [0, 8].map(
+        (devfn) => machine.pci.add(bus, devfn, new TestDevice(machine, { express: false })) as TestDevice,
+      )
+    },
+  })
   const [a, b] = r.devices.slice(-2) as [TestDevice, TestDevice]
   return { r, a, b }
 }
@@ -149,16 +161,27 @@ test('a group has one owner: assigning a member while another is elsewhere is âˆ
   expect(a.requester).toBe(b.requester)
   expect(resetDevice(dom0, a.bdf)).toBe(0)
   expect(assignment(dom0, ASSIGN, guest.domid, a.bdf)).toBe(-Errno.EXDEV)
-  expect(domctl(dom0, XEN_DOMCTL.get_device_group, 0, domctl_get_device_group, { machine_sbdf: a.bdf, max_sdevs: 8, sdev_array: BigInt(dom0.list) })).toMatchObject({ rc: 0, out: { u: { num_sdevs: 1 } } })
+  expect(
+    domctl(dom0, XEN_DOMCTL.get_device_group, 0, domctl_get_device_group, {
+      machine_sbdf: a.bdf,
+      max_sdevs: 8,
+      sdev_array: BigInt(dom0.list),
+    }),
+  ).toMatchObject({ rc: 0, out: { u: { num_sdevs: 1 } } })
   expect(dom0.view.memory.view.getUint32(dom0.offset(dom0.list), true)).toBe(b.bdf)
   // The control domain gives the mate up; then the group can move, one after another.
   expect(assignment(dom0, ASSIGN, DOMID.IO, b.bdf)).toBe(0)
   expect(assignment(dom0, ASSIGN, guest.domid, a.bdf)).toBe(0)
   expect(resetDevice(dom0, b.bdf)).toBe(-Errno.EBUSY)
-  expect(state(r, guest.domid, a.bdf).out).toMatchObject({ members: 2, own_members: 1, reasons: GROUP_REASON.BRIDGE_ALIAS, state: DEVICE_STATE.ATTACHED })
+  expect(state(r, guest.domid, a.bdf).out).toMatchObject({
+    members: 2,
+    own_members: 1,
+    reasons: GROUP_REASON.BRIDGE_ALIAS,
+    state: DEVICE_STATE.ATTACHED,
+  })
 })
 
-test('configuration space: BARs do not move, their size can be read, interrupt registers are the hypervisor\'s (abi.md, mediated)', () => {
+test("configuration space: BARs do not move, their size can be read, interrupt registers are the hypervisor's (abi.md, mediated)", () => {
   const r = rig()
   const guest = addGuest(r)
   give(r, guest, 0)
@@ -194,7 +217,12 @@ test('registers are reached inside the permissions that come with the device, an
   expect(r.dom0.view.read32((bar >>> 0) + 8)).toBe(0xffff_ffff)
   // The IOMMU's own registers are nobody's, and cannot be given away.
   expect(r.dom0.view.read32(0xfed9_0000)).toBe(0xffff_ffff)
-  const permit = (mfn: bigint, domid: number) => domctl(r.dom0, XEN_DOMCTL.iomem_permission, domid, domctl_iomem_permission, { first_mfn: mfn, nr_mfns: 1n, allow_access: 1 }).rc
+  const permit = (mfn: bigint, domid: number) =>
+    domctl(r.dom0, XEN_DOMCTL.iomem_permission, domid, domctl_iomem_permission, {
+      first_mfn: mfn,
+      nr_mfns: 1n,
+      allow_access: 1,
+    }).rc
   expect(permit(0xfed90n, guest.domid)).toBe(-Errno.EPERM)
   r.dom0.view.configWrite(deviceOf(r, 1).sbdf, Config.command, 2, 2)
   const other = BigInt((r.dom0.view.configRead(deviceOf(r, 1).sbdf, Config.bar0, 4) & ~0xf) >>> 12)
@@ -202,13 +230,21 @@ test('registers are reached inside the permissions that come with the device, an
   expect(guest.view.read32(Number(other) * 4096)).toBe(0x5a5a5a5a)
 })
 
-test('an interrupt arrives at the port that its owner bound; the vector is the hypervisor\'s (architecture, step 7)', async () => {
+test("an interrupt arrives at the port that its owner bound; the vector is the hypervisor's (architecture, step 7)", async () => {
   const r = rig()
   const guest = addGuest(r)
   give(r, guest, 0)
   const { sbdf, device } = deviceOf(r, 0)
   const map = (value: object) =>
-    guest.op('physdev_op', PHYSDEVOP.map_pirq, physdev_map_pirq, { domid: DOMID.SELF, type: MAP_PIRQ_TYPE.MSI_SEG, index: -1, pirq: -1, bus: sbdf >> 8, devfn: sbdf & 0xff, ...value })
+    guest.op('physdev_op', PHYSDEVOP.map_pirq, physdev_map_pirq, {
+      domid: DOMID.SELF,
+      type: MAP_PIRQ_TYPE.MSI_SEG,
+      index: -1,
+      pirq: -1,
+      bus: sbdf >> 8,
+      devfn: sbdf & 0xff,
+      ...value,
+    })
   expect(map({ bus: 77 }).rc).toBe(-Errno.ENODEV)
   expect(map({ domid: 0 }).rc).toBe(-Errno.EPERM)
   expect(map({ type: MAP_PIRQ_TYPE.GSI }).rc).toBe(-Errno.EINVAL)
@@ -231,7 +267,9 @@ test('an interrupt arrives at the port that its owner bound; the vector is the h
   expect(upcalls).toBeGreaterThan(0)
   const msi = device.config.findCapability(Capability.msi)
   expect(guest.view.configRead(sbdf, msi + Msi.data, 2)).toBe(0)
-  expect(guest.op('physdev_op', PHYSDEVOP.unmap_pirq, physdev_unmap_pirq, { domid: DOMID.SELF, pirq: out.pirq }).rc).toBe(-Errno.EBUSY)
+  expect(
+    guest.op('physdev_op', PHYSDEVOP.unmap_pirq, physdev_unmap_pirq, { domid: DOMID.SELF, pirq: out.pirq }).rc,
+  ).toBe(-Errno.EBUSY)
   // A message with a vector that is nobody's is dropped and counted.
   r.machine.interrupts.message(0x40)
   expect(r.hypervisor.snapshot().spuriousInterrupts).toBe(1)
@@ -240,7 +278,11 @@ test('an interrupt arrives at the port that its owner bound; the vector is the h
 /** Steps (4) and (5) of the protocol in abi's vcpu_info. */
 function clearUpcall(guest: Guest): void {
   const gpfn = guest.view.memory.pages - 2
-  guest.op('memory_op', XENMEM.add_to_physmap, xen_add_to_physmap, { domid: DOMID.SELF, space: XENMAPSPACE.shared_info, gpfn: BigInt(gpfn) })
+  guest.op('memory_op', XENMEM.add_to_physmap, xen_add_to_physmap, {
+    domid: DOMID.SELF,
+    space: XENMAPSPACE.shared_info,
+    gpfn: BigInt(gpfn),
+  })
   guest.poke(gpfn, vcpu_info.offsets.evtchn_upcall_pending, 0)
   guest.poke(gpfn, vcpu_info.offsets.evtchn_pending_sel, 0)
 }
@@ -251,7 +293,13 @@ test('a device is named virtually: name_device by the control domain, after assi
   give(r, guest, 0)
   give(r, guest, 1)
   const { sbdf } = deviceOf(r, 0)
-  const name = (who: typeof guest, value: object) => iommuOp(who, IOMMU_OP.name_device, iommu_name_device, { domid: guest.domid, machine_device: sbdf, device: 0x30, ...value }).rc
+  const name = (who: typeof guest, value: object) =>
+    iommuOp(who, IOMMU_OP.name_device, iommu_name_device, {
+      domid: guest.domid,
+      machine_device: sbdf,
+      device: 0x30,
+      ...value,
+    }).rc
   expect(name(guest, {})).toBe(-Errno.EPERM)
   expect(name(r.dom0, { domid: 0 })).toBe(-Errno.ENODEV)
   expect(name(r.dom0, { machine_device: 0x7f00 })).toBe(-Errno.ENODEV)

@@ -1,7 +1,6 @@
 /** Building guests and using iommu_op from a test's dom0: real hypercalls with real bytes. */
 import {
   DOMID,
-  HYPERCALL,
   IOMMU_OP,
   LIMIT_PERMISSION,
   PHYSDEVOP,
@@ -21,9 +20,21 @@ import {
 import type { Fields, Struct, ValueOf } from '@iospace/wire'
 import { Guest, type Rig } from './rig.ts'
 
-export function domctl<F extends Fields>(guest: Guest, cmd: number, domain: number, struct: Struct<F>, u?: object): { rc: number; out: ValueOf<F> } {
+export function domctl<F extends Fields>(
+  guest: Guest,
+  cmd: number,
+  domain: number,
+  struct: Struct<F>,
+  u?: object,
+): { rc: number; out: ValueOf<F> } {
   const zero = struct.zero() as Record<string, unknown>
-  const value = { ...zero, cmd, interface_version: XEN_DOMCTL_INTERFACE_VERSION, domain, ...(u === undefined ? {} : { u: { ...(zero['u'] as object), ...u } }) }
+  const value = {
+    ...zero,
+    cmd,
+    interface_version: XEN_DOMCTL_INTERFACE_VERSION,
+    domain,
+    ...(u === undefined ? {} : { u: { ...(zero['u'] as object), ...u } }),
+  }
   return guest.op('domctl', 0, struct, value as Partial<ValueOf<F>>)
 }
 
@@ -34,12 +45,25 @@ export interface GuestOptions {
 
 /** A started guest with `pages` pages from pfn 1 on. */
 export function addGuest({ dom0, booted }: Rig, { pages = 64, iommu = true }: GuestOptions = {}): Guest {
-  const made = domctl(dom0, XEN_DOMCTL.createdomain, 0, domctl_createdomain, { flags: iommu ? XEN_DOMCTL_CDF.iommu : 0, max_vcpus: 1, max_grant_frames: -1, max_maptrack_frames: -1 })
+  const made = domctl(dom0, XEN_DOMCTL.createdomain, 0, domctl_createdomain, {
+    flags: iommu ? XEN_DOMCTL_CDF.iommu : 0,
+    max_vcpus: 1,
+    max_grant_frames: -1,
+    max_maptrack_frames: -1,
+  })
   if (made.rc !== 0) throw new Error(`createdomain: ${made.rc}`)
   const { domain } = made.out
   const limited = domctl(dom0, XEN_DOMCTL.max_mem, domain, domctl_max_mem, { max_memkb: BigInt(pages * 4) })
   if (limited.rc !== 0) throw new Error(`max_mem: ${limited.rc}`)
-  if (populate(dom0, domain, Array.from({ length: pages - 1 }, (_, i) => i + 1)) !== pages - 1) throw new Error('populate')
+  if (
+    populate(
+      dom0,
+      domain,
+      Array.from({ length: pages - 1 }, (_, i) => i + 1),
+    ) !==
+    pages - 1
+  )
+    throw new Error('populate')
   const started = domctl(dom0, XEN_DOMCTL.unpausedomain, domain, xen_domctl)
   if (started.rc !== 0) throw new Error(`unpause: ${started.rc}`)
   return new Guest(booted.get(domain)!)
@@ -48,7 +72,11 @@ export function addGuest({ dom0, booted }: Rig, { pages = 64, iommu = true }: Gu
 /** `XENMEM_populate_physmap` of order 0: extents done. */
 export function populate(dom0: Guest, domid: number, pfns: readonly number[]): number {
   const extent_start = BigInt(dom0.putU64(pfns))
-  return dom0.op('memory_op', XENMEM.populate_physmap, xen_memory_reservation, { extent_start, nr_extents: BigInt(pfns.length), domid }).rc
+  return dom0.op('memory_op', XENMEM.populate_physmap, xen_memory_reservation, {
+    extent_start,
+    nr_extents: BigInt(pfns.length),
+    domid,
+  }).rc
 }
 
 export interface Limits {
@@ -88,7 +116,10 @@ export function setLimits(dom0: Guest, domid: number, limits: Limits): number {
 }
 
 export const resetDevice = (dom0: Guest, sbdf: number): number =>
-  dom0.op('physdev_op', PHYSDEVOP.pci_device_reset, pci_device_reset, { dev: { seg: sbdf >>> 16, bus: (sbdf >>> 8) & 0xff, devfn: sbdf & 0xff }, flags: 3 }).rc
+  dom0.op('physdev_op', PHYSDEVOP.pci_device_reset, pci_device_reset, {
+    dev: { seg: sbdf >>> 16, bus: (sbdf >>> 8) & 0xff, devfn: sbdf & 0xff },
+    flags: 3,
+  }).rc
 
 export const assignment = (dom0: Guest, cmd: number, domid: number, sbdf: number, flags = 0): number =>
   domctl(dom0, cmd, domid, domctl_assign_device, { dev: 0, flags, machine_sbdf: sbdf }).rc
@@ -107,8 +138,11 @@ export function give(rig: Rig, guest: Guest, index: number, limits: Limits = {})
 export const deviceOf = (rig: Rig, index: number) => ({ sbdf: rig.devices[index]!.bdf, device: rig.devices[index]! })
 
 /** A sub-op of iommu_op with its size filled in. */
-export function iommuOp<F extends Fields>(guest: Guest, sub: number, struct: Struct<F>, value: Partial<ValueOf<F>>): { rc: number; out: ValueOf<F> } {
+export function iommuOp<F extends Fields>(
+  guest: Guest,
+  sub: number,
+  struct: Struct<F>,
+  value: Partial<ValueOf<F>>,
+): { rc: number; out: ValueOf<F> } {
   return guest.op('iommu_op', sub, struct, { size: struct.size, domid: DOMID.SELF, ...value } as Partial<ValueOf<F>>)
 }
-
-export { HYPERCALL }

@@ -11,6 +11,7 @@ import {
   XENVER,
   XEN_DOMCTL,
   XEN_DOMINF,
+  domctl_createdomain,
   domctl_getdomaininfo,
   evtchn_bind_virq,
   multicall_entry,
@@ -26,13 +27,28 @@ import { rig } from './rig.ts'
 test('an unknown hypercall is −ENOSYS, inside a multicall too, and stops nothing (xen-answers)', () => {
   const { dom0, hypervisor } = rig({ iommu: false })
   expect(dom0.call(43 + 12)).toBe(-Errno.ENOSYS)
-  const calls = [[HYPERCALL.xen_version, XENVER.version], [55, 0], [HYPERCALL.multicall, dom0.list, 1], [HYPERCALL.xen_version, XENVER.pagesize]] as const
-  calls.forEach(([op, a1, a2 = 0], i) => dom0.put(multicall_entry, { op: BigInt(op), result: 99n, args: [BigInt(a1), BigInt(a2), 0n, 0n, 0n, 0n] }, dom0.list + i * 64))
+  const calls = [
+    [HYPERCALL.xen_version, XENVER.version],
+    [55, 0],
+    [HYPERCALL.multicall, dom0.list, 1],
+    [HYPERCALL.xen_version, XENVER.pagesize],
+  ] as const
+  calls.forEach(([op, a1, a2 = 0], i) =>
+    dom0.put(
+      multicall_entry,
+      { op: BigInt(op), result: 99n, args: [BigInt(a1), BigInt(a2), 0n, 0n, 0n, 0n] },
+      dom0.list + i * 64,
+    ),
+  )
   expect(dom0.call(HYPERCALL.multicall, dom0.list, 4)).toBe(answer('multicall.rc'))
   const results = calls.map((_, i) => BigInt.asIntN(64, dom0.get(multicall_entry, dom0.list + i * 64).result))
   expect(results).toEqual([BigInt(answer('multicall.1_version')), -38n, -38n, 4096n])
   expect(dom0.call(HYPERCALL.xen_version, XENVER.version)).toBe(answer('xen_version'))
-  expect(hypervisor.snapshot().hypercalls).toMatchObject({ multicall: 1, 'xen_version.version': 2, 'xen_version.pagesize': 1 })
+  expect(hypervisor.snapshot().hypercalls).toMatchObject({
+    multicall: 1,
+    'xen_version.version': 2,
+    'xen_version.pagesize': 1,
+  })
 })
 
 test('features tell dom0 from others (xen features.h)', () => {
@@ -83,17 +99,52 @@ test('a task that throws crashes its domain alone', async () => {
 test('poll may return early but names valid ports only (xen sched.h)', () => {
   const { dom0 } = rig({ iommu: false })
   dom0.putU64([5])
-  expect(dom0.op('sched_op', SCHEDOP.poll, sched_poll, { ports: BigInt(dom0.list), nr_ports: 1 }).rc).toBe(-Errno.EINVAL)
+  expect(dom0.op('sched_op', SCHEDOP.poll, sched_poll, { ports: BigInt(dom0.list), nr_ports: 1 }).rc).toBe(
+    -Errno.EINVAL,
+  )
   expect(dom0.op('sched_op', SCHEDOP.poll, sched_poll, { nr_ports: 0 }).rc).toBe(0)
   expect(dom0.call(HYPERCALL.sched_op, SCHEDOP.yield)).toBe(0)
 })
 
-test('a domctl is the control domain\'s, of this interface version (xen domctl.h)', () => {
+test("a domctl is the control domain's, of this interface version (xen domctl.h)", () => {
   const r = rig({ iommu: false })
   const guest = addGuest(r, { iommu: false })
-  for (const domain of [guest.domid, 0, 77]) expect(domctl(guest, XEN_DOMCTL.pausedomain, domain, xen_domctl).rc).toBe(-Errno.EPERM)
-  expect(r.dom0.op('domctl', 0, xen_domctl, { cmd: XEN_DOMCTL.pausedomain, interface_version: 1 }).rc).toBe(-Errno.EACCES)
+  for (const domain of [guest.domid, 0, 77])
+    expect(domctl(guest, XEN_DOMCTL.pausedomain, domain, xen_domctl).rc).toBe(-Errno.EPERM)
+  expect(r.dom0.op('domctl', 0, xen_domctl, { cmd: XEN_DOMCTL.pausedomain, interface_version: 1 }).rc).toBe(
+    -Errno.EACCES,
+  )
   expect(domctl(r.dom0, XEN_DOMCTL.pausedomain, 77, xen_domctl).rc).toBe(-Errno.ESRCH)
   expect(domctl(r.dom0, XEN_DOMCTL.destroydomain, 0, xen_domctl).rc).toBe(-Errno.EINVAL)
   expect(r.dom0.call(HYPERCALL.domctl, 0)).toBe(-Errno.EFAULT)
+})
+
+test('a domain that runs cannot be paused; one that was built is paused until its first unpause, which boots it once', () => {
+  const r = rig({ iommu: false })
+  const guest = addGuest(r, { iommu: false })
+  const control = (cmd: number, domid: number) => domctl(r.dom0, cmd, domid, xen_domctl).rc
+  expect(control(XEN_DOMCTL.pausedomain, guest.domid)).toBe(-Errno.EOPNOTSUPP)
+  r.booted.delete(guest.domid)
+  expect(control(XEN_DOMCTL.unpausedomain, guest.domid)).toBe(0)
+  expect(r.booted.has(guest.domid)).toBe(false)
+  const { out } = domctl(r.dom0, XEN_DOMCTL.createdomain, 0, domctl_createdomain, { max_vcpus: 1 })
+  expect(control(XEN_DOMCTL.pausedomain, out.domain)).toBe(0)
+  expect(control(XEN_DOMCTL.unpausedomain, out.domain)).toBe(0)
+  expect(r.booted.has(out.domain)).toBe(true)
+  expect(control(XEN_DOMCTL.pausedomain, 0)).toBe(-Errno.EINVAL)
+})
+
+test('a kernel that cannot start crashes its own domain, not the one that started it', () => {
+  const boom = new Error('no kernel')
+  const r = rig({
+    iommu: false,
+    boot: (domid) => {
+      if (domid !== 0) throw boom
+    },
+  })
+  const { out } = domctl(r.dom0, XEN_DOMCTL.createdomain, 0, domctl_createdomain, { max_vcpus: 1 })
+  expect(domctl(r.dom0, XEN_DOMCTL.unpausedomain, out.domain, xen_domctl).rc).toBe(0)
+  expect(r.crashes).toEqual([{ domid: out.domain, error: boom }])
+  const info = domctl(r.dom0, XEN_DOMCTL.getdomaininfo, out.domain, domctl_getdomaininfo).out
+  expect(info.u.flags).toBe(XEN_DOMINF.shutdown | (SHUTDOWN.crash << XEN_DOMINF.shutdownshift))
 })

@@ -27,16 +27,25 @@ import { answer } from './answers.ts'
 import { addGuest } from './builder.ts'
 import { type Guest, rig } from './rig.ts'
 
-const send = (guest: Guest, port: number): number => guest.op('event_channel_op', EVTCHNOP.send, evtchn_send, { port }).rc
-const close = (guest: Guest, port: number): number => guest.op('event_channel_op', EVTCHNOP.close, evtchn_close, { port }).rc
-const status = (guest: Guest, port: number, dom: number = DOMID.SELF) => guest.op('event_channel_op', EVTCHNOP.status, evtchn_status, { dom, port })
-const unbound = (guest: Guest, remote_dom: number, dom: number = DOMID.SELF) => guest.op('event_channel_op', EVTCHNOP.alloc_unbound, evtchn_alloc_unbound, { dom, remote_dom })
-const interdomain = (guest: Guest, remote_dom: number, remote_port: number) => guest.op('event_channel_op', EVTCHNOP.bind_interdomain, evtchn_bind_interdomain, { remote_dom, remote_port })
+const send = (guest: Guest, port: number): number =>
+  guest.op('event_channel_op', EVTCHNOP.send, evtchn_send, { port }).rc
+const close = (guest: Guest, port: number): number =>
+  guest.op('event_channel_op', EVTCHNOP.close, evtchn_close, { port }).rc
+const status = (guest: Guest, port: number, dom: number = DOMID.SELF) =>
+  guest.op('event_channel_op', EVTCHNOP.status, evtchn_status, { dom, port })
+const unbound = (guest: Guest, remote_dom: number, dom: number = DOMID.SELF) =>
+  guest.op('event_channel_op', EVTCHNOP.alloc_unbound, evtchn_alloc_unbound, { dom, remote_dom })
+const interdomain = (guest: Guest, remote_dom: number, remote_port: number) =>
+  guest.op('event_channel_op', EVTCHNOP.bind_interdomain, evtchn_bind_interdomain, { remote_dom, remote_port })
 
 /** Maps shared_info into a spare slot; the flat offset of the page. */
 function shared(guest: Guest): number {
   const gpfn = guest.view.memory.pages - 2
-  guest.op('memory_op', XENMEM.add_to_physmap, xen_add_to_physmap, { domid: DOMID.SELF, space: XENMAPSPACE.shared_info, gpfn: BigInt(gpfn) })
+  guest.op('memory_op', XENMEM.add_to_physmap, xen_add_to_physmap, {
+    domid: DOMID.SELF,
+    space: XENMAPSPACE.shared_info,
+    gpfn: BigInt(gpfn),
+  })
   return guest.view.memory.frameOffset(gpfn)
 }
 
@@ -64,13 +73,16 @@ test('ports are bound, sent to and closed with the answers of Xen 4.17 (xen-answ
   expect(close(dom0, local.out.local_port)).toBe(0)
   expect(close(dom0, local.out.local_port)).toBe(answer('evtchn.close_again'))
   expect(status(dom0, first.out.port).out.status).toBe(EVTCHNSTAT.unbound)
-  const virq = (value: object): number => dom0.op('event_channel_op', EVTCHNOP.bind_virq, evtchn_bind_virq, { virq: VIRQ.DOM_EXC, ...value }).rc
+  const virq = (value: object): number =>
+    dom0.op('event_channel_op', EVTCHNOP.bind_virq, evtchn_bind_virq, { virq: VIRQ.DOM_EXC, ...value }).rc
   expect(virq({})).toBe(0)
   expect(virq({})).toBe(answer('evtchn.bind_virq_again'))
   expect(virq({ virq: 24 })).toBe(-Errno.EINVAL)
   expect(virq({ virq: 0, vcpu: 1 })).toBe(-Errno.ENOENT)
   expect(dom0.op('event_channel_op', EVTCHNOP.bind_ipi, evtchn_bind_ipi, { vcpu: 3 }).rc).toBe(-Errno.ENOENT)
-  expect(dom0.op('event_channel_op', EVTCHNOP.bind_vcpu, evtchn_bind_vcpu, { port: first.out.port, vcpu: 1 }).rc).toBe(-Errno.ENOENT)
+  expect(dom0.op('event_channel_op', EVTCHNOP.bind_vcpu, evtchn_bind_vcpu, { port: first.out.port, vcpu: 1 }).rc).toBe(
+    -Errno.ENOENT,
+  )
   expect(dom0.op('event_channel_op', EVTCHNOP.bind_pirq, evtchn_bind_pirq, { pirq: 20 }).rc).toBe(-Errno.EINVAL)
   expect(dom0.op('event_channel_op', EVTCHNOP.expand_array, evtchn_close, {}).rc).toBe(-Errno.ENOSYS)
 })
@@ -119,7 +131,7 @@ test('a masked port is pending only; unmask delivers it (xen evtchn_unmask)', ()
   expect(words[page >> 2]! & 0xff).toBe(1)
 })
 
-test('ports are the caller\'s own: nobody but the control domain acts for another (I17)', () => {
+test("ports are the caller's own: nobody but the control domain acts for another (I17)", () => {
   const { dom0, guest, port } = pair()
   const other = unbound(dom0, DOMID.SELF).out.port
   expect(unbound(guest, 0, 0).rc).toBe(-Errno.EPERM)

@@ -35,7 +35,13 @@ const AT = 0x10_0000n
 const { ANY, FOLLOWS } = MAP_ELEMENT_FLAGS
 
 /** A driver over the real one in which the `nth` call of one of `methods` fails with `status`, with or without its effect. */
-function failing(driver: IommuDriver, methods: readonly (keyof IommuDriver)[], status: () => number, nth: { left: number }, effect = false): IommuDriver {
+function failing(
+  driver: IommuDriver,
+  methods: readonly (keyof IommuDriver)[],
+  status: () => number,
+  nth: { left: number },
+  effect = false,
+): IommuDriver {
   return new Proxy(driver, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name)
@@ -57,11 +63,20 @@ function failing(driver: IommuDriver, methods: readonly (keyof IommuDriver)[], s
 /** Uses everything, expects nothing to succeed, and then undoes what it can. */
 function everything(r: Rig): void {
   const { dom0 } = r
-  const made = domctl(dom0, XEN_DOMCTL.createdomain, 0, domctl_createdomain, { flags: XEN_DOMCTL_CDF.iommu, max_vcpus: 1, max_grant_frames: -1, max_maptrack_frames: -1 })
+  const made = domctl(dom0, XEN_DOMCTL.createdomain, 0, domctl_createdomain, {
+    flags: XEN_DOMCTL_CDF.iommu,
+    max_vcpus: 1,
+    max_grant_frames: -1,
+    max_maptrack_frames: -1,
+  })
   if (made.rc !== 0) return
   const domid = made.out.domain
   domctl(dom0, XEN_DOMCTL.max_mem, domid, domctl_max_mem, { max_memkb: 256n })
-  populate(dom0, domid, Array.from({ length: 63 }, (_, i) => i + 1))
+  populate(
+    dom0,
+    domid,
+    Array.from({ length: 63 }, (_, i) => i + 1),
+  )
   domctl(dom0, XEN_DOMCTL.unpausedomain, domid, xen_domctl)
   const guest = new Guest(r.booted.get(domid)!)
   if (guest.view.memory.frameOffset(8) < 0) return void domctl(dom0, XEN_DOMCTL.destroydomain, domid, xen_domctl)
@@ -75,15 +90,33 @@ function everything(r: Rig): void {
     const host = mapRef(guest, { host_addr: slotAddress(guest, 0), flags: GNTMAP.host_map, ref: 8, dom: 0 })
     if (host.status === 0) unmapRef(guest, { host_addr: slotAddress(guest, 0), handle: host.handle })
     guest.putU64([guest.mfn(50)])
-    guest.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, { extent_start: BigInt(guest.list), nr_extents: 1n, domid: DOMID.SELF })
+    guest.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, {
+      extent_start: BigInt(guest.list),
+      nr_extents: 1n,
+      domid: DOMID.SELF,
+    })
     populate(dom0, domid, [50])
     iommuOp(guest, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY })
-    const { space } = iommuOp(guest, IOMMU_OP.create_space, iommu_create_space, { device_count: 1, devices: [sbdf, ...Array<number>(15).fill(0)] }).out
+    const { space } = iommuOp(guest, IOMMU_OP.create_space, iommu_create_space, {
+      device_count: 1,
+      devices: [sbdf, ...Array<number>(15).fill(0)],
+    }).out
     for (const id of [0, space]) {
       iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device: sbdf, space: id })
-      mapList(guest, id, [page(guest, 10, { flags: ANY }), page(guest, 11, { flags: FOLLOWS }), page(guest, 12, { io_address: 2n ** 34n })])
-      mapList(guest, id, [page(guest, 13, { io_address: 2n ** 35n }), page(guest, 14, { io_address: 2n ** 36n })], { flags: IOMMU_FLAG.ALL_OR_NOTHING })
-      mapGrants(guest, id, [8, 9].map((ref) => ({ domid: 0, ref, access: 3, flags: ANY })), { flags: IOMMU_FLAG.CONTINUE })
+      mapList(guest, id, [
+        page(guest, 10, { flags: ANY }),
+        page(guest, 11, { flags: FOLLOWS }),
+        page(guest, 12, { io_address: 2n ** 34n }),
+      ])
+      mapList(guest, id, [page(guest, 13, { io_address: 2n ** 35n }), page(guest, 14, { io_address: 2n ** 36n })], {
+        flags: IOMMU_FLAG.ALL_OR_NOTHING,
+      })
+      mapGrants(
+        guest,
+        id,
+        [8, 9].map((ref) => ({ domid: 0, ref, access: 3, flags: ANY })),
+        { flags: IOMMU_FLAG.CONTINUE },
+      )
       const device = mapRef(guest, { flags: GNTMAP.device_map, ref: 9, dom: 0 })
       if (device.status === 0) unmapRef(guest, { dev_bus_addr: device.dev_bus_addr, handle: device.handle })
       unmapList(guest, id, [{ io_address: 2n ** 34n, pages: 1n }], { flags: IOMMU_FLAG.NO_FLUSH })
@@ -98,12 +131,20 @@ function everything(r: Rig): void {
 }
 
 /** What must be left when everything is over: nothing. */
-function expectNothingLeft(r: Rig, before: { freeFrames: number; hypervisorFrames: number; domains: readonly { tablePages: number }[] }, what: string): void {
+function expectNothingLeft(
+  r: Rig,
+  before: { freeFrames: number; hypervisorFrames: number; domains: readonly { tablePages: number }[] },
+  what: string,
+): void {
   // A reset lets a unit that failed settle; what waited for it goes then.
   for (const index of [0, 1]) resetDevice(r.dom0, deviceOf(r, index).sbdf)
   const after = r.hypervisor.snapshot()
   expect([what, after.references, after.domains.map(({ domid }) => domid)]).toEqual([what, 0, [0]])
-  expect([what, after.mappings.made, after.mappings.pagesMade]).toEqual([what, after.mappings.ended, after.mappings.pagesEnded])
+  expect([what, after.mappings.made, after.mappings.pagesMade]).toEqual([
+    what,
+    after.mappings.ended,
+    after.mappings.pagesEnded,
+  ])
   expect([what, after.grantMaps.made]).toEqual([what, after.grantMaps.ended])
   expect([what, [8, 9].map((ref) => entryFlags(r.dom0, ref))]).toEqual([what, [GTF.permit_access, GTF.permit_access]])
   expect([what, after.freeFrames - before.freeFrames]).toEqual([what, before.hypervisorFrames - after.hypervisorFrames])
@@ -170,7 +211,18 @@ for (const [what, methods, status, effect] of FAILURES) {
 
 test('an unanswered invalidation: the call is EIO, the frame is stuck and its device fenced, until a reset (abi.md, stuck; Fencing)', () => {
   const counter = { left: 0 }
-  const r = rig({ wrap: (driver) => failing(driver, ['completeInvalidations'], () => (counter.left = 1) && -2, counter) })
+  const r = rig({
+    wrap: (driver) =>
+      failing(
+        driver,
+        ['completeInvalidations'],
+        () => {
+          counter.left = 1
+          return -2
+        },
+        counter,
+      ),
+  })
   const guest = addGuest(r)
   give(r, guest, 0, { kind: DEFAULT_KIND.EMPTY })
   const { device, sbdf } = deviceOf(r, 0)

@@ -45,13 +45,14 @@ function system() {
 }
 
 const control = (guest: Guest) => guest.get(iommu_fault_control, CONTROL * 4096)
-const record = (guest: Guest, i: number) => guest.get(iommu_fault_record, (RECORDS + Math.floor(i / 64)) * 4096 + (i % 64) * 64)
+const record = (guest: Guest, i: number) =>
+  guest.get(iommu_fault_record, (RECORDS + Math.floor(i / 64)) * 4096 + (i % 64) * 64)
 /** Lets the unit's interrupt arrive. */
 const settle = (guest: Guest): void => {
   for (let i = 0; i < 200; i++) guest.view.relax()
 }
 
-test('a fault arrives in the owner\'s ring, with reason, address and device, and raises VIRQ_IOMMU_FAULT (abi.md, Faults; I20)', () => {
+test("a fault arrives in the owner's ring, with reason, address and device, and raises VIRQ_IOMMU_FAULT (abi.md, Faults; I20)", () => {
   const { r, guest, device, sbdf } = system()
   expect(setRing(guest, 1)).toBe(0)
   const port = guest.op('event_channel_op', EVTCHNOP.bind_virq, evtchn_bind_virq, { virq: VIRQ.IOMMU_FAULT }).out.port
@@ -89,7 +90,11 @@ test('a full ring counts what it loses, and goes on when the guest has read (abi
   }
   expect(control(guest)).toMatchObject({ producer: 40, lost: 0 })
   // A consumer index that makes no sense counts as full.
-  guest.view.memory.view.setUint32(guest.offset(CONTROL * 4096 + iommu_fault_control.offsets.consumer), 0x9000_0000, true)
+  guest.view.memory.view.setUint32(
+    guest.offset(CONTROL * 4096 + iommu_fault_control.offsets.consumer),
+    0x9000_0000,
+    true,
+  )
   device.read(0x20_0000)
   settle(guest)
   expect(control(guest)).toMatchObject({ producer: 40, lost: 1 })
@@ -103,7 +108,7 @@ test('a full ring counts what it loses, and goes on when the guest has read (abi
   expect(faults()).toMatchObject({ reported: 41, lost: 1 })
 })
 
-test('a blocked device\'s fault says so; a quarantined one\'s is nobody\'s', () => {
+test("a blocked device's fault says so; a quarantined one's is nobody's", () => {
   const { r, guest, device, sbdf } = system()
   expect(setRing(guest, 1)).toBe(0)
   expect(iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device: sbdf }).rc).toBe(0)
@@ -146,7 +151,7 @@ test('a storm: reports are cut off, then bus mastering, and the other devices go
   expect(control(guest).producer).toBe(65)
 })
 
-test('set_fault_ring: a power of two of distinct frames of the caller\'s, held with a writable type (abi.md 14)', () => {
+test("set_fault_ring: a power of two of distinct frames of the caller's, held with a writable type (abi.md 14)", () => {
   const { r, guest } = system()
   expect(setRing(guest, 3)).toBe(-Errno.EINVAL)
   expect(setRing(guest, 2, { control_gfn: BigInt(guest.mfn(RECORDS)) })).toBe(-Errno.EINVAL)
@@ -160,7 +165,11 @@ test('set_fault_ring: a power of two of distinct frames of the caller\'s, held w
   // A frame of the ring that is given back stays until the ring lets it go.
   const frame = guest.mfn(CONTROL)
   guest.putU64([frame])
-  guest.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, { extent_start: BigInt(guest.list), nr_extents: 1n, domid: DOMID.SELF })
+  guest.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, {
+    extent_start: BigInt(guest.list),
+    nr_extents: 1n,
+    domid: DOMID.SELF,
+  })
   expect(r.hypervisor.oracle.frame(frame)).toMatchObject({ owner: guest.domid, typeCount: 1 })
   expect(iommuOp(guest, IOMMU_OP.set_fault_ring, iommu_set_fault_ring, { control_gfn: 1n }).rc).toBe(-Errno.EINVAL)
   expect(iommuOp(guest, IOMMU_OP.set_fault_ring, iommu_set_fault_ring, {}).rc).toBe(0)

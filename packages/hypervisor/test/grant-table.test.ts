@@ -14,8 +14,20 @@ import {
 } from '@iospace/abi'
 import { answer } from './answers.ts'
 import { addGuest } from './builder.ts'
-import { copyRef, entryFlags, grant, grantFrame, mapRef, mapRefs, setEntry, slot, slotAddress, unmapRef, unmapRefs } from './grants.ts'
-import { type Guest, rig } from './rig.ts'
+import {
+  copyRef,
+  entryFlags,
+  grant,
+  grantFrame,
+  mapRef,
+  mapRefs,
+  setEntry,
+  slot,
+  slotAddress,
+  unmapRef,
+  unmapRefs,
+} from './grants.ts'
+import { rig } from './rig.ts'
 
 /** As in the probe of real Xen: a domain maps grants of its own, by its real id. */
 function own() {
@@ -55,7 +67,8 @@ test('map and unmap: statuses, handles and entry flags are those of Xen 4.17 (xe
 
 test('map: a status for each cause, and a failed map leaves the entry as it was (xen-answers)', () => {
   const { dom0, hypervisor } = own()
-  const map = (value: object): number => mapRef(dom0, { host_addr: slotAddress(dom0, 0), flags: HOST, ref: 8, dom: 0, ...value }).status
+  const map = (value: object): number =>
+    mapRef(dom0, { host_addr: slotAddress(dom0, 0), flags: HOST, ref: 8, dom: 0, ...value }).status
   grant(dom0, 9, 5, 20)
   grant(dom0, 10, 0, 20, GTF.permit_access | GTF.readonly)
   grant(dom0, 11, 0, 20, GTF.accept_transfer)
@@ -96,17 +109,34 @@ test('host and device part end one at a time, the handle with the last (xen-answ
 
 test('both parts of a handle in two elements of one batch end once each', () => {
   const { dom0, hypervisor } = own()
-  const { handle, dev_bus_addr } = mapRef(dom0, { host_addr: slotAddress(dom0, 0), flags: HOST | DEVICE, ref: 8, dom: 0 })
-  const { out } = unmapRefs(dom0, [{ host_addr: slotAddress(dom0, 0), handle }, { dev_bus_addr, handle }, { dev_bus_addr, handle }])
+  const { handle, dev_bus_addr } = mapRef(dom0, {
+    host_addr: slotAddress(dom0, 0),
+    flags: HOST | DEVICE,
+    ref: 8,
+    dom: 0,
+  })
+  const { out } = unmapRefs(dom0, [
+    { host_addr: slotAddress(dom0, 0), handle },
+    { dev_bus_addr, handle },
+    { dev_bus_addr, handle },
+  ])
   expect(out.map(({ status }) => status)).toEqual([0, 0, GNTST.bad_handle])
   expect(hypervisor.snapshot()).toMatchObject({ references: 0, grantMaps: { made: 1, ended: 1 } })
-  expect(mapRefs(dom0, [0, 1].map((i) => ({ host_addr: slotAddress(dom0, i), flags: HOST, ref: 8, dom: 0 }))).out.map((map) => map.handle)).toEqual([0, 1])
+  expect(
+    mapRefs(
+      dom0,
+      [0, 1].map((i) => ({ host_addr: slotAddress(dom0, i), flags: HOST, ref: 8, dom: 0 })),
+    ).out.map((map) => map.handle),
+  ).toEqual([0, 1])
 })
 
 test('at most 128 maps of one kind of one entry (Xen 4.17: the 129th is −1)', () => {
   const { dom0, hypervisor } = own()
   const value = { flags: DEVICE | READONLY, ref: 8, dom: 0 }
-  const { out } = mapRefs(dom0, Array.from({ length: 129 }, () => value))
+  const { out } = mapRefs(
+    dom0,
+    Array.from({ length: 129 }, () => value),
+  )
   expect(out.slice(0, 128).every(({ status }) => status === 0)).toBe(true)
   expect(out[128]!.status).toBe(GNTST.general_error)
   for (const { handle, dev_bus_addr } of out.slice(0, 128)) expect(unmapRef(dom0, { handle, dev_bus_addr })).toBe(0)
@@ -114,7 +144,7 @@ test('at most 128 maps of one kind of one entry (Xen 4.17: the 129th is −1)', 
   expect(hypervisor.snapshot().references).toBe(0)
 })
 
-test('while pinned, the frame is the hypervisor\'s word: a changed entry changes nothing (Xen 4.17)', () => {
+test("while pinned, the frame is the hypervisor's word: a changed entry changes nothing (Xen 4.17)", () => {
   const { dom0 } = own()
   dom0.poke(21, 0, 99)
   const first = mapRef(dom0, { host_addr: slotAddress(dom0, 0), flags: HOST, ref: 8, dom: 0 })
@@ -148,17 +178,29 @@ test('copy: bounds, names and statuses (xen-answers)', () => {
   const self = { domid: DOMID.SELF, u: BigInt(dom0.mfn(22)) }
   const byRef = { domid: 0, u: 10n }
   const { source_gref, dest_gref } = GNTCOPY
-  expect(copyRef(dom0, { source: byRef, dest: self, len: 4096, flags: source_gref })).toBe(answer('copy.source_gref_readonly'))
+  expect(copyRef(dom0, { source: byRef, dest: self, len: 4096, flags: source_gref })).toBe(
+    answer('copy.source_gref_readonly'),
+  )
   expect(dom0.peek(22, 0)).toBe(171)
   expect(entryFlags(dom0, 10)).toBe(GTF.permit_access | GTF.readonly)
-  expect(copyRef(dom0, { source: self, dest: { domid: 0, u: 8n }, len: 16, flags: dest_gref })).toBe(answer('copy.dest_gref'))
+  expect(copyRef(dom0, { source: self, dest: { domid: 0, u: 8n }, len: 16, flags: dest_gref })).toBe(
+    answer('copy.dest_gref'),
+  )
   expect(copyRef(dom0, { source: self, dest: byRef, len: 16, flags: dest_gref })).toBe(GNTST.general_error)
   expect(copyRef(dom0, { source: self, dest: self, len: 0 })).toBe(answer('copy.len_0'))
-  expect(copyRef(dom0, { source: { ...self, offset: 4090 }, dest: self, len: 16 })).toBe(answer('copy.source_crosses_page'))
+  expect(copyRef(dom0, { source: { ...self, offset: 4090 }, dest: self, len: 16 })).toBe(
+    answer('copy.source_crosses_page'),
+  )
   expect(copyRef(dom0, { source: self, dest: self, len: 4097 })).toBe(GNTST.bad_copy_arg)
-  expect(copyRef(dom0, { source: { ...self, offset: 4096 }, dest: self, len: 0 })).toBe(answer('copy.offset_4096_len_0'))
-  expect(copyRef(dom0, { source: { domid: 77, u: 8n }, dest: self, len: 16, flags: source_gref })).toBe(answer('copy.source_no_such_domain'))
-  expect(copyRef(dom0, { source: { domid: 0, u: 9n }, dest: self, len: 16, flags: source_gref })).toBe(answer('copy.source_ref_for_other_domain'))
+  expect(copyRef(dom0, { source: { ...self, offset: 4096 }, dest: self, len: 0 })).toBe(
+    answer('copy.offset_4096_len_0'),
+  )
+  expect(copyRef(dom0, { source: { domid: 77, u: 8n }, dest: self, len: 16, flags: source_gref })).toBe(
+    answer('copy.source_no_such_domain'),
+  )
+  expect(copyRef(dom0, { source: { domid: 0, u: 9n }, dest: self, len: 16, flags: source_gref })).toBe(
+    answer('copy.source_ref_for_other_domain'),
+  )
   expect(copyRef(dom0, { source: { domid: 0, u: self.u }, dest: self, len: 16 })).toBe(GNTST.permission_denied)
   expect(copyRef(dom0, { source: { ...self, u: 0xff_ffffn }, dest: self, len: 16 })).toBe(GNTST.bad_page)
   expect(hypervisor.snapshot().references).toBe(0)
@@ -166,7 +208,12 @@ test('copy: bounds, names and statuses (xen-answers)', () => {
 
 test('tables, sizes and versions (xen-answers)', () => {
   const { dom0 } = own()
-  const setup = (value: object): number => dom0.op('grant_table_op', GNTTABOP.setup_table, gnttab_setup_table, { dom: DOMID.SELF, frame_list: BigInt(dom0.list), ...value }).out.status
+  const setup = (value: object): number =>
+    dom0.op('grant_table_op', GNTTABOP.setup_table, gnttab_setup_table, {
+      dom: DOMID.SELF,
+      frame_list: BigInt(dom0.list),
+      ...value,
+    }).out.status
   expect(setup({ nr_frames: 65 })).toBe(answer('setup_table.too_many'))
   expect(setup({ nr_frames: 1, dom: 77 })).toBe(answer('setup_table.no_such_domain'))
   expect(setup({ nr_frames: 0 })).toBe(answer('setup_table.zero'))
@@ -175,12 +222,19 @@ test('tables, sizes and versions (xen-answers)', () => {
   const size = (dom: number) => dom0.op('grant_table_op', GNTTABOP.query_size, gnttab_query_size, { dom }).out
   expect(size(DOMID.SELF)).toMatchObject({ nr_frames: 3, max_nr_frames: answer('query_size.max'), status: 0 })
   expect(size(77).status).toBe(answer('query_size.no_such_domain'))
-  expect(dom0.op('grant_table_op', GNTTABOP.get_version, gnttab_get_version, { dom: 77 }).rc).toBe(answer('get_version.no_such_domain'))
-  expect(dom0.op('grant_table_op', GNTTABOP.get_version, gnttab_get_version, { dom: DOMID.SELF })).toMatchObject({ rc: 0, out: { version: 1 } })
-  expect(dom0.op('grant_table_op', GNTTABOP.set_version, gnttab_set_version, { version: 3 }).rc).toBe(answer('set_version.3'))
+  expect(dom0.op('grant_table_op', GNTTABOP.get_version, gnttab_get_version, { dom: 77 }).rc).toBe(
+    answer('get_version.no_such_domain'),
+  )
+  expect(dom0.op('grant_table_op', GNTTABOP.get_version, gnttab_get_version, { dom: DOMID.SELF })).toMatchObject({
+    rc: 0,
+    out: { version: 1 },
+  })
+  expect(dom0.op('grant_table_op', GNTTABOP.set_version, gnttab_set_version, { version: 3 }).rc).toBe(
+    answer('set_version.3'),
+  )
 })
 
-test('another domain\'s page: mapped, read, and refused when the entry names a page of a third (xen-answers)', () => {
+test("another domain's page: mapped, read, and refused when the entry names a page of a third (xen-answers)", () => {
   const r = rig({ iommu: false })
   const { dom0 } = r
   const guest = addGuest(r, { iommu: false })
@@ -193,12 +247,25 @@ test('another domain\'s page: mapped, read, and refused when the entry names a p
   expect(entryFlags(guest, 8)).toBe(answer('xdom.map_good > entry_flags'))
   expect(unmapRef(dom0, { host_addr: slotAddress(dom0, 0), handle: map.handle })).toBe(0)
   expect(entryFlags(guest, 8)).toBe(answer('xdom.map_good > entry_flags_unmapped'))
-  expect(mapRef(dom0, { host_addr: slotAddress(dom0, 0), flags: HOST, ref: 9, dom: guest.domid }).status).toBe(answer('xdom.entry_names_page_of_dom0'))
-  expect(copyRef(dom0, { source: { domid: guest.domid, u: 8n }, dest: { domid: DOMID.SELF, u: BigInt(dom0.mfn(23)) }, len: 1, flags: GNTCOPY.source_gref })).toBe(answer('xdom.copy_from'))
+  expect(mapRef(dom0, { host_addr: slotAddress(dom0, 0), flags: HOST, ref: 9, dom: guest.domid }).status).toBe(
+    answer('xdom.entry_names_page_of_dom0'),
+  )
+  expect(
+    copyRef(dom0, {
+      source: { domid: guest.domid, u: 8n },
+      dest: { domid: DOMID.SELF, u: BigInt(dom0.mfn(23)) },
+      len: 1,
+      flags: GNTCOPY.source_gref,
+    }),
+  ).toBe(answer('xdom.copy_from'))
   expect(dom0.peek(23, 0)).toBe(answer('xdom.copy_from > data'))
   // An unprivileged domain learns nothing of others' tables.
-  expect(guest.op('grant_table_op', GNTTABOP.query_size, gnttab_query_size, { dom: 0 }).out.status).toBe(GNTST.permission_denied)
-  expect(guest.op('grant_table_op', GNTTABOP.query_size, gnttab_query_size, { dom: 77 }).out.status).toBe(GNTST.permission_denied)
+  expect(guest.op('grant_table_op', GNTTABOP.query_size, gnttab_query_size, { dom: 0 }).out.status).toBe(
+    GNTST.permission_denied,
+  )
+  expect(guest.op('grant_table_op', GNTTABOP.query_size, gnttab_query_size, { dom: 77 }).out.status).toBe(
+    GNTST.permission_denied,
+  )
 })
 
 test('hypercall arguments in a page that was granted read-only are EFAULT where the call writes them', () => {

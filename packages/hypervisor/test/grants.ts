@@ -20,7 +20,11 @@ const grantPfn = (guest: Guest): number => guest.view.memory.pages - 1
 
 export function mapGrantFrame(guest: Guest): void {
   if (guest.view.memory.frameOffset(grantPfn(guest)) >= 0) return
-  const { rc } = guest.op('memory_op', XENMEM.add_to_physmap, xen_add_to_physmap, { domid: DOMID.SELF, space: XENMAPSPACE.grant_table, gpfn: BigInt(grantPfn(guest)) })
+  const { rc } = guest.op('memory_op', XENMEM.add_to_physmap, xen_add_to_physmap, {
+    domid: DOMID.SELF,
+    space: XENMAPSPACE.grant_table,
+    gpfn: BigInt(grantPfn(guest)),
+  })
   if (rc !== 0) throw new Error(`grant frame: ${rc}`)
 }
 
@@ -31,7 +35,13 @@ export function grant(guest: Guest, ref: number, domid: number, pfn: number, fla
   grantFrame(guest, ref, domid, guest.mfn(pfn), flags)
 }
 
-export function grantFrame(guest: Guest, ref: number, domid: number, frame: number, flags: number = GTF.permit_access): void {
+export function grantFrame(
+  guest: Guest,
+  ref: number,
+  domid: number,
+  frame: number,
+  flags: number = GTF.permit_access,
+): void {
   mapGrantFrame(guest)
   grant_entry_v1.write(guest.view.memory.view, entryAt(guest, ref), { domid, frame, flags: 0 })
   grant_entry_v1.write(guest.view.memory.view, entryAt(guest, ref), { domid, frame, flags })
@@ -51,7 +61,9 @@ type Unmap = ValueOf<typeof gnttab_unmap_grant_ref.fields>
 type Copy = ValueOf<typeof gnttab_copy.fields>
 
 export function mapRefs(guest: Guest, list: readonly Partial<Map>[]): { rc: number; out: Map[] } {
-  list.forEach((value, i) => guest.put(gnttab_map_grant_ref, { ...gnttab_map_grant_ref.zero(), ...value }, guest.list + i * 32))
+  list.forEach((value, i) =>
+    guest.put(gnttab_map_grant_ref, { ...gnttab_map_grant_ref.zero(), ...value }, guest.list + i * 32),
+  )
   const rc = guest.call(HYPERCALL.grant_table_op, GNTTABOP.map_grant_ref, guest.list, list.length)
   return { rc, out: list.map((_, i) => guest.get(gnttab_map_grant_ref, guest.list + i * 32)) }
 }
@@ -61,7 +73,9 @@ export function mapRef(guest: Guest, value: Partial<Map>): Map {
 }
 
 export function unmapRefs(guest: Guest, list: readonly Partial<Unmap>[]): { rc: number; out: Unmap[] } {
-  list.forEach((value, i) => guest.put(gnttab_unmap_grant_ref, { ...gnttab_unmap_grant_ref.zero(), ...value }, guest.list + i * 24))
+  list.forEach((value, i) =>
+    guest.put(gnttab_unmap_grant_ref, { ...gnttab_unmap_grant_ref.zero(), ...value }, guest.list + i * 24),
+  )
   const rc = guest.call(HYPERCALL.grant_table_op, GNTTABOP.unmap_grant_ref, guest.list, list.length)
   return { rc, out: list.map((_, i) => guest.get(gnttab_unmap_grant_ref, guest.list + i * 24)) }
 }
@@ -70,9 +84,16 @@ export function unmapRef(guest: Guest, value: Partial<Unmap>): number {
   return unmapRefs(guest, [value]).out[0]!.status
 }
 
-export function copyRef(guest: Guest, value: { source?: Partial<Copy['source']>; dest?: Partial<Copy['dest']>; len?: number; flags?: number }): number {
+export function copyRef(
+  guest: Guest,
+  value: { source?: Partial<Copy['source']>; dest?: Partial<Copy['dest']>; len?: number; flags?: number },
+): number {
   const zero = gnttab_copy.zero()
-  guest.put(gnttab_copy, { ...zero, ...value, source: { ...zero.source, ...value.source }, dest: { ...zero.dest, ...value.dest } }, guest.list)
+  guest.put(
+    gnttab_copy,
+    { ...zero, ...value, source: { ...zero.source, ...value.source }, dest: { ...zero.dest, ...value.dest } },
+    guest.list,
+  )
   guest.call(HYPERCALL.grant_table_op, GNTTABOP.copy, guest.list, 1)
   return guest.get(gnttab_copy, guest.list).status
 }

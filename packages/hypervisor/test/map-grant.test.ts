@@ -24,7 +24,7 @@ import {
 import { DmaOutcome } from '@iospace/machine'
 import { addGuest, deviceOf, give, iommuOp, type Limits } from './builder.ts'
 import { entryFlags, grant, grantFrame, mapRef, setEntry, slot, slotAddress, unmapRef } from './grants.ts'
-import { type GrantElement, type MapElement, mapGrants, mapList, page, unmapGrants, unmapList } from './lists.ts'
+import { type GrantElement, type MapElement, mapGrants, mapList, unmapGrants, unmapList } from './lists.ts'
 import { rig } from './rig.ts'
 
 const { ANY } = MAP_GRANT_ELEMENT_FLAGS
@@ -38,7 +38,13 @@ function system(limits: Limits = {}) {
   give(r, driver, 0, { kind: DEFAULT_KIND.EMPTY, ...limits })
   grant(guest, 8, driver.domid, 10)
   guest.poke(10, 0, 209)
-  const element = (value: Partial<GrantElement> = {}): Partial<GrantElement> => ({ domid: guest.domid, ref: 8, access: 3, flags: ANY, ...value })
+  const element = (value: Partial<GrantElement> = {}): Partial<GrantElement> => ({
+    domid: guest.domid,
+    ref: 8,
+    access: 3,
+    flags: ANY,
+    ...value,
+  })
   const references = (): number => r.hypervisor.snapshot().references
   return { r, driver, guest, device: deviceOf(r, 0).device, element, references }
 }
@@ -57,7 +63,14 @@ test('a granted frame is reached by reference, and the granter cannot end it bef
   expect(references()).toBe(2)
   setEntry(guest, 8, { flags: 0, frame: guest.mfn(11) })
   expect(device.read(Number(io_address))).toBe(209)
-  expect(iommuOp(driver, IOMMU_OP.lookup, iommu_lookup, { io_address }).out).toMatchObject({ kind: LOOKUP_KIND.GRANT, gfn: 0n, handle, ref: 8, owner: guest.domid, pages: 1n })
+  expect(iommuOp(driver, IOMMU_OP.lookup, iommu_lookup, { io_address }).out).toMatchObject({
+    kind: LOOKUP_KIND.GRANT,
+    gfn: 0n,
+    handle,
+    ref: 8,
+    owner: guest.domid,
+    pages: 1n,
+  })
   expect(unmapList(driver, 0, [{ io_address, pages: 1n }]).rc).toBe(-Errno.EACCES)
   expect(unmapGrants(driver, 0, [handle])).toMatchObject({ rc: 0, done: 1 })
   expect(device.read(Number(io_address))).toBe(DmaOutcome.blocked)
@@ -86,7 +99,13 @@ test('each element has its GNTST and errno, and a list stops at its first failur
   ]
   for (const [value, status, error] of cases) {
     const result = mapGrants(driver, 0, [element(value)])
-    expect([value, result.rc, result.done, result.elements[0]!.status, result.elements[0]!.error]).toEqual([value, -error, 0, status, -error])
+    expect([value, result.rc, result.done, result.elements[0]!.status, result.elements[0]!.error]).toEqual([
+      value,
+      -error,
+      0,
+      status,
+      -error,
+    ])
   }
   expect([8, 9, 10, 11].map((ref) => entryFlags(guest, ref))).toEqual([1, 1, 5, 1])
   expect(references()).toBe(0)
@@ -96,7 +115,11 @@ test('each element has its GNTST and errno, and a list stops at its first failur
   expect(stopped.elements[2]!.error).toBe(0)
   expect(unmapGrants(driver, 0, [stopped.elements[0]!.handle]).done).toBe(1)
   const all = mapGrants(driver, 0, list, { flags: IOMMU_FLAG.CONTINUE })
-  expect({ rc: all.rc, done: all.done, errors: all.elements.map(({ error }) => error) }).toEqual({ rc: 0, done: 2, errors: [0, -Errno.EACCES, 0, -Errno.ENOBUFS] })
+  expect({ rc: all.rc, done: all.done, errors: all.elements.map(({ error }) => error) }).toEqual({
+    rc: 0,
+    done: 2,
+    errors: [0, -Errno.EACCES, 0, -Errno.ENOBUFS],
+  })
 })
 
 test('a read-only grant is mapped for reading, and stays so (I18)', () => {
@@ -129,10 +152,20 @@ test('both kinds of maps pin through the same counters, and either keeps the ent
   expect(r.hypervisor.snapshot().domains[driver.domid]).toMatchObject({ grantHandles: 3, pinned: 2 })
   expect(unmapRef(driver, { host_addr: slotAddress(driver, 0), handle: host.handle })).toBe(0)
   expect(entryFlags(guest, 8)).toBe(0x19)
-  expect(unmapGrants(driver, 0, mapped.elements.map(({ handle }) => handle)).done).toBe(2)
+  expect(
+    unmapGrants(
+      driver,
+      0,
+      mapped.elements.map(({ handle }) => handle),
+    ).done,
+  ).toBe(2)
   expect(entryFlags(guest, 8)).toBe(1)
   // At most 128 of a kind.
-  const many = mapGrants(driver, 0, Array.from({ length: 129 }, () => element()))
+  const many = mapGrants(
+    driver,
+    0,
+    Array.from({ length: 129 }, () => element()),
+  )
   expect(many).toMatchObject({ rc: -Errno.EACCES, done: 128 })
   expect(many.elements[128]!.status).toBe(GNTST.general_error)
 })
@@ -183,7 +216,7 @@ test('a full window is GNTST_no_device_space: the status that nothing in Xen ret
   expect(driver.op('memory_op', XENMEM.exchange, xen_memory_exchange, exchange).rc).toBe(0)
   const gfn = BigInt(driver.mfn(64))
   const blocks: Partial<MapElement>[] = []
-  for (let at = 1n; at < 2n ** 20n; ) {
+  for (let at = 1n; at < 2n ** 20n;) {
     if (at >= 0xfee00n && at < 0xfef00n) at = 0xfef00n
     const end = at < 0xfee00n ? 0xfee00n : 2n ** 20n
     const pages = end - at < 64n ? end - at : 64n
@@ -203,7 +236,10 @@ test('a full window is GNTST_no_device_space: the status that nothing in Xen ret
 test('a space with live grant handles is destroyed only with DETACH, which ends them (abi.md 4)', () => {
   const { r, driver, guest, element } = system()
   const sbdf = driver.view.devices()[0]!
-  const { space } = iommuOp(driver, IOMMU_OP.create_space, iommu_create_space, { device_count: 1, devices: [sbdf, ...Array<number>(15).fill(0)] }).out
+  const { space } = iommuOp(driver, IOMMU_OP.create_space, iommu_create_space, {
+    device_count: 1,
+    devices: [sbdf, ...Array<number>(15).fill(0)],
+  }).out
   expect(mapGrants(driver, space, [element({ flags: 0, io_address: AT })]).rc).toBe(0)
   expect(iommuOp(driver, IOMMU_OP.attach_device, iommu_attach_device, { device: sbdf, space }).rc).toBe(0)
   const destroy = (flags: number) => iommuOp(driver, IOMMU_OP.destroy_space, iommu_destroy_space, { space, flags }).rc

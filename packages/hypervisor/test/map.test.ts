@@ -22,7 +22,20 @@ import { type MapElement, mapList, page, unmapList } from './lists.ts'
 import { type Guest, rig } from './rig.ts'
 
 const { ANY, FOLLOWS, EXACT_SIZE } = MAP_ELEMENT_FLAGS
-const { EINVAL, E2BIG, EOPNOTSUPP, EOVERFLOW, ERANGE, EADDRNOTAVAIL, EADDRINUSE, ENXIO, ENOSPC, ENOBUFS, ENOMEM, ENOENT } = Errno
+const {
+  EINVAL,
+  E2BIG,
+  EOPNOTSUPP,
+  EOVERFLOW,
+  ERANGE,
+  EADDRNOTAVAIL,
+  EADDRINUSE,
+  ENXIO,
+  ENOSPC,
+  ENOBUFS,
+  ENOMEM,
+  ENOENT,
+} = Errno
 const AT = 0x10_0000n
 
 function system(limits: Limits = {}) {
@@ -82,12 +95,20 @@ test('a list stops at its first failure: what is before took effect, what is beh
   const { guest, device } = system()
   guest.poke(10, 0, 0x10)
   guest.poke(12, 0, 0x12)
-  const list = [page(guest, 10, { io_address: AT }), { gfn: 1n, pages: 1n, access: 3, io_address: AT + 0x1000n }, page(guest, 12, { io_address: AT + 0x2000n, status: 77, granted: 9 })]
+  const list = [
+    page(guest, 10, { io_address: AT }),
+    { gfn: 1n, pages: 1n, access: 3, io_address: AT + 0x1000n },
+    page(guest, 12, { io_address: AT + 0x2000n, status: 77, granted: 9 }),
+  ]
   const { rc, done, elements } = mapList(guest, 0, list)
   expect({ rc, done }).toEqual({ rc: -ENXIO, done: 1 })
   expect(elements.map(({ status }) => status)).toEqual([0, -ENXIO, 77])
   expect(elements[2]!.granted).toBe(9)
-  expect([0, 0x1000, 0x2000].map((at) => device.read(Number(AT) + at))).toEqual([0x10, DmaOutcome.blocked, DmaOutcome.blocked])
+  expect([0, 0x1000, 0x2000].map((at) => device.read(Number(AT) + at))).toEqual([
+    0x10,
+    DmaOutcome.blocked,
+    DmaOutcome.blocked,
+  ])
   expect(mapList(guest, 0, [])).toMatchObject({ rc: 0, done: 0 })
 })
 
@@ -110,7 +131,11 @@ test('ANY keeps limit, alignment and boundary, and never gives page 0 (abi.md, m
   }
   expect(seen.size).toBe(40)
   const contiguous = (count: number, value: Partial<MapElement>) =>
-    mapList(guest, 0, Array.from({ length: count }, (_, i) => page(guest, 10 + i, { flags: i === 0 ? ANY : FOLLOWS, ...value })))
+    mapList(
+      guest,
+      0,
+      Array.from({ length: count }, (_, i) => page(guest, 10 + i, { flags: i === 0 ? ANY : FOLLOWS, ...value })),
+    )
   for (let i = 0; i < 10; i++) {
     const { rc, elements } = contiguous(3, { boundary: 14 })
     expect(rc).toBe(0)
@@ -121,25 +146,51 @@ test('ANY keeps limit, alignment and boundary, and never gives page 0 (abi.md, m
 
 test('the whole chain is one allocation: a chain that does not fit fails at its first element (abi.md, FOLLOWS)', () => {
   const { guest } = system()
-  const chain = (count: number, limit: bigint) => mapList(guest, 0, Array.from({ length: count }, (_, i) => page(guest, 10 + i, { flags: i === 0 ? ANY : FOLLOWS, limit: i === 0 ? limit : 0n })))
+  const chain = (count: number, limit: bigint) =>
+    mapList(
+      guest,
+      0,
+      Array.from({ length: count }, (_, i) =>
+        page(guest, 10 + i, { flags: i === 0 ? ANY : FOLLOWS, limit: i === 0 ? limit : 0n }),
+      ),
+    )
   expect(chain(4, 0x3fffn)).toMatchObject({ rc: -ENOSPC, done: 0 })
   expect(chain(3, 0x3fffn)).toMatchObject({ rc: 0, done: 3 })
-  expect(lookup(guest, 0x2000n).out).toMatchObject({ start: 0x1000n, pages: 3n, gfn: BigInt(guest.mfn(11)), kind: LOOKUP_KIND.MEMORY, access: 3 })
+  expect(lookup(guest, 0x2000n).out).toMatchObject({
+    start: 0x1000n,
+    pages: 3n,
+    gfn: BigInt(guest.mfn(11)),
+    kind: LOOKUP_KIND.MEMORY,
+    access: 3,
+  })
 })
 
 test('a chain whose middle fails is the shorter mapping of its prefix', () => {
   const { r, guest } = system()
-  const { rc, done, elements } = mapList(guest, 0, [page(guest, 10, { flags: ANY }), page(guest, 11, { flags: FOLLOWS }), { gfn: 1n, pages: 1n, access: 1, flags: FOLLOWS }, page(guest, 12, { flags: FOLLOWS })])
+  const { rc, done, elements } = mapList(guest, 0, [
+    page(guest, 10, { flags: ANY }),
+    page(guest, 11, { flags: FOLLOWS }),
+    { gfn: 1n, pages: 1n, access: 1, flags: FOLLOWS },
+    page(guest, 12, { flags: FOLLOWS }),
+  ])
   expect({ rc, done }).toEqual({ rc: -ENXIO, done: 2 })
   const io_address = elements[0]!.io_address
   expect(unmapList(guest, 0, [{ io_address, pages: 1n }]).rc).toBe(-EINVAL)
   expect(unmapList(guest, 0, [{ io_address, pages: 2n }]).rc).toBe(0)
-  expect(r.hypervisor.snapshot()).toMatchObject({ references: 0, mappings: { made: 1, ended: 1, pagesMade: 2, pagesEnded: 2 } })
+  expect(r.hypervisor.snapshot()).toMatchObject({
+    references: 0,
+    mappings: { made: 1, ended: 1, pagesMade: 2, pagesEnded: 2 },
+  })
 })
 
 test('read and write access are granted apart (abi.md, access)', () => {
   const { guest, device } = system()
-  expect(mapList(guest, 0, [page(guest, 10, { io_address: AT, access: 1 }), page(guest, 11, { io_address: AT + 0x1000n, access: 2 })]).rc).toBe(0)
+  expect(
+    mapList(guest, 0, [
+      page(guest, 10, { io_address: AT, access: 1 }),
+      page(guest, 11, { io_address: AT + 0x1000n, access: 2 }),
+    ]).rc,
+  ).toBe(0)
   const io = Number(AT)
   expect([device.read(io), device.write(io, 1)]).toEqual([0, DmaOutcome.blocked])
   expect([device.read(io + 0x1000), device.write(io + 0x1000, 1)]).toEqual([DmaOutcome.blocked, DmaOutcome.translated])
@@ -168,20 +219,41 @@ test('the pin quota is ENOBUFS, the table-page reserve ENOMEM, and neither chang
 test('ALL_OR_NOTHING: one bad element, and nothing of the list happened (abi.md, lists)', () => {
   const { guest, device, references } = system()
   const flags = IOMMU_FLAG.ALL_OR_NOTHING
-  const good = [page(guest, 10, { flags: ANY }), page(guest, 11, { flags: FOLLOWS }), page(guest, 12, { io_address: AT })]
-  expect(mapList(guest, 0, [...good, { gfn: 1n, pages: 1n, access: 1, flags: ANY }], { flags })).toMatchObject({ rc: -ENXIO, done: 0 })
+  const good = [
+    page(guest, 10, { flags: ANY }),
+    page(guest, 11, { flags: FOLLOWS }),
+    page(guest, 12, { io_address: AT }),
+  ]
+  expect(mapList(guest, 0, [...good, { gfn: 1n, pages: 1n, access: 1, flags: ANY }], { flags })).toMatchObject({
+    rc: -ENXIO,
+    done: 0,
+  })
   expect(references()).toBe(0)
   expect(query(guest)).toMatchObject({ pinned: 0n })
   expect(device.read(Number(AT))).toBe(DmaOutcome.blocked)
   // Two elements of one list cannot have the same address.
-  expect(mapList(guest, 0, [page(guest, 10, { io_address: AT }), page(guest, 11, { io_address: AT })], { flags })).toMatchObject({ rc: -EADDRINUSE, done: 0 })
+  expect(
+    mapList(guest, 0, [page(guest, 10, { io_address: AT }), page(guest, 11, { io_address: AT })], { flags }),
+  ).toMatchObject({ rc: -EADDRINUSE, done: 0 })
   const { rc, done, elements } = mapList(guest, 0, good, { flags })
   expect({ rc, done }).toEqual({ rc: 0, done: 3 })
   expect(elements[1]!.io_address).toBe(elements[0]!.io_address + 0x1000n)
   expect(device.write(Number(elements[1]!.io_address), 3)).toBe(DmaOutcome.translated)
   expect(guest.peek(11, 0)).toBe(3)
-  expect(mapList(guest, 0, Array.from({ length: 65 }, () => page(guest, 10, { flags: ANY })), { flags }).rc).toBe(-E2BIG)
-  expect(unmapList(guest, 0, [{ io_address: elements[0]!.io_address, pages: 2n }, { io_address: AT, pages: 1n }]).done).toBe(2)
+  expect(
+    mapList(
+      guest,
+      0,
+      Array.from({ length: 65 }, () => page(guest, 10, { flags: ANY })),
+      { flags },
+    ).rc,
+  ).toBe(-E2BIG)
+  expect(
+    unmapList(guest, 0, [
+      { io_address: elements[0]!.io_address, pages: 2n },
+      { io_address: AT, pages: 1n },
+    ]).done,
+  ).toBe(2)
   expect(references()).toBe(0)
 })
 
@@ -196,8 +268,14 @@ test('ALL_OR_NOTHING counts table pages before it stores (abi.md, lists)', () =>
 test('unmap: a hole is ENOENT, HOLES_OK passes it, a split is EINVAL, and nothing is removed on failure (abi.md 8)', () => {
   const { guest, device } = system()
   guest.poke(10, 0, 1)
-  mapList(guest, 0, [page(guest, 10, { io_address: AT }), page(guest, 11, { io_address: AT + 0x2000n }), page(guest, 12, { io_address: AT + 0x3000n, pages: 1n }), page(guest, 13, { flags: FOLLOWS })])
-  const unmap = (from: bigint, pages: bigint, flags = 0) => unmapList(guest, 0, [{ io_address: AT + from, pages }], { flags })
+  mapList(guest, 0, [
+    page(guest, 10, { io_address: AT }),
+    page(guest, 11, { io_address: AT + 0x2000n }),
+    page(guest, 12, { io_address: AT + 0x3000n, pages: 1n }),
+    page(guest, 13, { flags: FOLLOWS }),
+  ])
+  const unmap = (from: bigint, pages: bigint, flags = 0) =>
+    unmapList(guest, 0, [{ io_address: AT + from, pages }], { flags })
   expect(unmap(1n, 1n).rc).toBe(-EINVAL)
   expect(unmap(0n, 0n).rc).toBe(-EINVAL)
   expect(unmap(0n, 3n)).toMatchObject({ rc: -ENOENT, done: 0 })
@@ -215,8 +293,17 @@ test('unmap: a hole is ENOENT, HOLES_OK passes it, a split is EINVAL, and nothin
 test('unmap: CONTINUE tries every element and counts successes; ALL ends every mapping (abi.md, lists)', () => {
   const { r, guest } = system()
   mapList(guest, 0, [page(guest, 10, { io_address: AT }), page(guest, 11, { io_address: AT + 0x2000n })])
-  const { rc, done, elements } = unmapList(guest, 0, [0n, 0x1000n, 0x2000n].map((at) => ({ io_address: AT + at, pages: 1n })), { flags: IOMMU_FLAG.CONTINUE })
-  expect({ rc, done, statuses: elements.map(({ status }) => status) }).toEqual({ rc: 0, done: 2, statuses: [0, -ENOENT, 0] })
+  const { rc, done, elements } = unmapList(
+    guest,
+    0,
+    [0n, 0x1000n, 0x2000n].map((at) => ({ io_address: AT + at, pages: 1n })),
+    { flags: IOMMU_FLAG.CONTINUE },
+  )
+  expect({ rc, done, statuses: elements.map(({ status }) => status) }).toEqual({
+    rc: 0,
+    done: 2,
+    statuses: [0, -ENOENT, 0],
+  })
   for (let i = 0; i < 40; i++) mapList(guest, 0, [page(guest, 10 + i, { flags: ANY, access: 1 })])
   expect(unmapList(guest, 0, [{ io_address: AT, pages: 1n }], { flags: IOMMU_FLAG.ALL }).rc).toBe(-EINVAL)
   expect(unmapList(guest, 0, [], { flags: IOMMU_FLAG.ALL })).toMatchObject({ rc: 0, done: 40 })
@@ -228,7 +315,11 @@ test('elements may grow: a larger stride is taken, an unknown tail is E2BIG (abi
   const { guest } = system()
   const put = (i: number, tail: number) => {
     const at = guest.list + i * 64
-    guest.put(iommu_map_element, { ...iommu_map_element.zero(), ...page(guest, 10 + i, { io_address: AT + BigInt(i) * 0x1000n }) }, at)
+    guest.put(
+      iommu_map_element,
+      { ...iommu_map_element.zero(), ...page(guest, 10 + i, { io_address: AT + BigInt(i) * 0x1000n }) },
+      at,
+    )
     for (let byte = 48; byte < 64; byte++) guest.view.memory.bytes[guest.offset(at + byte)] = byte === 63 ? tail : 0
   }
   ;[0, 1, 0].forEach((tail, i) => put(i, tail))
@@ -242,9 +333,17 @@ test('a list may start anywhere and cross pages that are scattered in the machin
   const { guest, device } = system()
   const array = guest.list + 4096 - 20
   const count = 90
-  for (let i = 0; i < count; i++) guest.put(iommu_map_element, { ...iommu_map_element.zero(), ...page(guest, 20 + (i % 20), { flags: ANY, access: 1 }) }, array + i * 48)
+  for (let i = 0; i < count; i++)
+    guest.put(
+      iommu_map_element,
+      { ...iommu_map_element.zero(), ...page(guest, 20 + (i % 20), { flags: ANY, access: 1 }) },
+      array + i * 48,
+    )
   guest.poke(25, 0, 0x25)
-  const { rc, out } = iommuOp(guest, IOMMU_OP.map, iommu_map, { space: 0, list: { array: BigInt(array), count, stride: 48 } })
+  const { rc, out } = iommuOp(guest, IOMMU_OP.map, iommu_map, {
+    space: 0,
+    list: { array: BigInt(array), count, stride: 48 },
+  })
   expect({ rc, done: out.done }).toEqual({ rc: 0, done: count })
   expect(device.read(Number(guest.get(iommu_map_element, array + 5 * 48).io_address))).toBe(0x25)
   const addresses = Array.from({ length: count }, (_, i) => guest.get(iommu_map_element, array + i * 48).io_address)
@@ -287,5 +386,9 @@ test('a frame that is mapped for a device stays held when its owner gives it bac
 })
 
 function decrease(guest: Guest): number {
-  return guest.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, { extent_start: BigInt(guest.list), nr_extents: 1n, domid: DOMID.SELF }).rc
+  return guest.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, {
+    extent_start: BigInt(guest.list),
+    nr_extents: 1n,
+    domid: DOMID.SELF,
+  }).rc
 }

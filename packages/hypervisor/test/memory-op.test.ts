@@ -19,9 +19,16 @@ import { type Guest, rig } from './rig.ts'
 
 const plain = () => rig({ iommu: false })
 const extents = (guest: Guest, command: number, list: readonly number[], value: object = {}) =>
-  guest.op('memory_op', command, xen_memory_reservation, { extent_start: BigInt(guest.putU64(list)), nr_extents: BigInt(list.length), domid: DOMID.SELF, ...value }).rc
-const place = (guest: Guest, value: object): number => guest.op('memory_op', XENMEM.add_to_physmap, xen_add_to_physmap, { domid: DOMID.SELF, ...value }).rc
-const remove = (guest: Guest, gpfn: number, domid: number = DOMID.SELF): number => guest.op('memory_op', XENMEM.remove_from_physmap, xen_remove_from_physmap, { domid, gpfn: BigInt(gpfn) }).rc
+  guest.op('memory_op', command, xen_memory_reservation, {
+    extent_start: BigInt(guest.putU64(list)),
+    nr_extents: BigInt(list.length),
+    domid: DOMID.SELF,
+    ...value,
+  }).rc
+const place = (guest: Guest, value: object): number =>
+  guest.op('memory_op', XENMEM.add_to_physmap, xen_add_to_physmap, { domid: DOMID.SELF, ...value }).rc
+const remove = (guest: Guest, gpfn: number, domid: number = DOMID.SELF): number =>
+  guest.op('memory_op', XENMEM.remove_from_physmap, xen_remove_from_physmap, { domid, gpfn: BigInt(gpfn) }).rc
 
 function about(guest: Guest, command: number, domid: number): number {
   guest.putU64([domid], guest.argument)
@@ -70,8 +77,21 @@ function domctlMaxMem(dom0: Guest, pages: number): number {
 
 test('frames come from below 2^n bytes where mem_flags say so, and scattered by the seed (xen memory.h)', () => {
   const { dom0 } = plain()
-  expect(extents(dom0, XENMEM.decrease_reservation, Array.from({ length: 64 }, (_, i) => dom0.mfn(100 + i)))).toBe(64)
-  expect(extents(dom0, XENMEM.populate_physmap, Array.from({ length: 32 }, (_, i) => 100 + i), { mem_flags: 32 })).toBe(32)
+  expect(
+    extents(
+      dom0,
+      XENMEM.decrease_reservation,
+      Array.from({ length: 64 }, (_, i) => dom0.mfn(100 + i)),
+    ),
+  ).toBe(64)
+  expect(
+    extents(
+      dom0,
+      XENMEM.populate_physmap,
+      Array.from({ length: 32 }, (_, i) => 100 + i),
+      { mem_flags: 32 },
+    ),
+  ).toBe(32)
   expect(Array.from({ length: 32 }, (_, i) => dom0.mfn(100 + i)).every((mfn) => mfn < 0x10_0000)).toBe(true)
   const mfns = Array.from({ length: 90 }, (_, i) => dom0.mfn(1 + i))
   expect(mfns.some((mfn) => mfn >= 0x10_0000) && mfns.some((mfn) => mfn < 0x10_0000)).toBe(true)
@@ -103,7 +123,8 @@ test('exchange makes scattered memory contiguous in the machine, in the same slo
     in: { ...reservation, extent_start: BigInt(dom0.list), nr_extents: 8n },
     out: { ...reservation, extent_start: BigInt(dom0.list + 512), nr_extents: 1n, extent_order: 3, mem_flags: 32 },
   }
-  const call = (nr_exchanged: bigint) => dom0.op('memory_op', XENMEM.exchange, xen_memory_exchange, { ...value, nr_exchanged })
+  const call = (nr_exchanged: bigint) =>
+    dom0.op('memory_op', XENMEM.exchange, xen_memory_exchange, { ...value, nr_exchanged })
   expect(call(1n).rc).toBe(-Errno.EINVAL)
   expect(call(0n)).toMatchObject({ rc: 0, out: { nr_exchanged: 8n } })
   const [first] = dom0.getU64(1, dom0.list + 512)
@@ -133,7 +154,11 @@ test('foreign pages: the control domain maps, writes and unmaps them; others may
       ...value,
     }).rc
   expect(batch(dom0, {})).toBe(0)
-  expect([0, 4, 8].map((at) => dom0.view.memory.view.getInt32(dom0.offset(dom0.list + 128 + at), true))).toEqual([0, 0, -Errno.EINVAL])
+  expect([0, 4, 8].map((at) => dom0.view.memory.view.getInt32(dom0.offset(dom0.list + 128 + at), true))).toEqual([
+    0,
+    0,
+    -Errno.EINVAL,
+  ])
   dom0.poke(spare, 9, 0x77)
   expect(guest.peek(5, 9)).toBe(0x77)
   expect(r.hypervisor.snapshot().references).toBe(2)
@@ -147,7 +172,7 @@ test('foreign pages: the control domain maps, writes and unmaps them; others may
   expect(place(guest, { domid: 0, space: XENMAPSPACE.shared_info, gpfn: 70n })).toBe(-Errno.EPERM)
 })
 
-test('the hypervisor\'s shared pages go into empty slots only', () => {
+test("the hypervisor's shared pages go into empty slots only", () => {
   const { dom0, hypervisor } = plain()
   const spare = BigInt(dom0.view.memory.pages - 10)
   expect(place(dom0, { space: XENMAPSPACE.shared_info, gpfn: spare })).toBe(0)

@@ -23,13 +23,17 @@ function system(options: RigOptions = {}) {
 }
 
 const decrease = (who: Guest): number =>
-  who.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, { extent_start: BigInt(who.list), nr_extents: 1n, domid: DOMID.SELF }).rc
+  who.op('memory_op', XENMEM.decrease_reservation, xen_memory_reservation, {
+    extent_start: BigInt(who.list),
+    nr_extents: 1n,
+    domid: DOMID.SELF,
+  }).rc
 const device = (r: Rig) => deviceOf(r, 0).device
 
 /** What the device reads, in the words of the probe: 0 where its access was aborted. */
 const seen = (outcome: number): number => (outcome < 0 ? 0 : outcome)
 
-test('a mirror follows grant maps exactly as Xen 4.17\'s does with VT-d: any map enters, the last unmap leaves (xen-answers)', () => {
+test("a mirror follows grant maps exactly as Xen 4.17's does with VT-d: any map enters, the last unmap leaves (xen-answers)", () => {
   const { dom0, guest, device, bus } = system()
   dom0.poke(20, 0, 0xab)
   expect(seen(device.read(dom0.mfn(20) * 4096))).toBe(answer('dma.reads_own_page', 'vtd'))
@@ -39,7 +43,9 @@ test('a mirror follows grant maps exactly as Xen 4.17\'s does with VT-d: any map
   expect(both.dev_bus_addr === BigInt(bus)).toBe(answer('dma.grant_map_device > bus_addr_is_frame', 'vtd') === 1)
   device.write(bus, 0x22)
   expect(guest.peek(10, 0)).toBe(answer('dma.writes_domU_page_while_device_mapped', 'vtd'))
-  expect(unmapRef(dom0, { host_addr: slotAddress(dom0, 0), handle: both.handle })).toBe(answer('dma.unmap_host_part', 'vtd'))
+  expect(unmapRef(dom0, { host_addr: slotAddress(dom0, 0), handle: both.handle })).toBe(
+    answer('dma.unmap_host_part', 'vtd'),
+  )
   expect(seen(device.read(bus))).toBe(0x22)
   guest.poke(10, 0, 0xd1)
   expect(unmapRef(dom0, { dev_bus_addr: both.dev_bus_addr, handle: both.handle })).toBe(0)
@@ -56,7 +62,7 @@ test('a mirror follows grant maps exactly as Xen 4.17\'s does with VT-d: any map
   expect(guest.peek(10, 0)).toBe(answer('dma.writes_device_readonly', 'vtd'))
 })
 
-test('without an IOMMU every DMA works, granted or not: the talk\'s problem, shown (xen-answers)', () => {
+test("without an IOMMU every DMA works, granted or not: the talk's problem, shown (xen-answers)", () => {
   const { dom0, guest, device, bus } = system({ iommu: false })
   expect(device.read(bus)).toBe(answer('dma.reads_domU_page_not_granted_to_device'))
   const map = mapRef(dom0, { flags: DEVICE | READONLY, ref: 8, dom: guest.domid })
@@ -69,9 +75,15 @@ test('without an IOMMU every DMA works, granted or not: the talk\'s problem, sho
 test('readers and writers are counted: the last writer leaves it readable, the last of all takes it out (facts C, radix tree)', () => {
   const { dom0, guest, device, bus } = system()
   const flags = [DEVICE, DEVICE | READONLY, DEVICE, DEVICE | READONLY]
-  const maps = mapRefs(dom0, flags.map((one) => ({ flags: one, ref: 8, dom: guest.domid }))).out
+  const maps = mapRefs(
+    dom0,
+    flags.map((one) => ({ flags: one, ref: 8, dom: guest.domid })),
+  ).out
   const end = (i: number): number => unmapRef(dom0, { dev_bus_addr: BigInt(bus), handle: maps[i]!.handle })
-  const may = (): number[] => [seen(device.read(bus)) === 0 ? 0 : 1, device.write(bus, 0xd1) === DmaOutcome.translated ? 1 : 0]
+  const may = (): number[] => [
+    seen(device.read(bus)) === 0 ? 0 : 1,
+    device.write(bus, 0xd1) === DmaOutcome.translated ? 1 : 0,
+  ]
   expect(may()).toEqual([1, 1])
   expect(end(0)).toBe(0)
   expect(may()).toEqual([1, 1])
@@ -88,7 +100,7 @@ test('readers and writers are counted: the last writer leaves it readable, the l
   expect(may()).toEqual([0, 0])
 })
 
-test('a domain\'s grants of its own do not disturb its mirror (Xen: only when mapper ≠ granter)', () => {
+test("a domain's grants of its own do not disturb its mirror (Xen: only when mapper ≠ granter)", () => {
   const { dom0, device } = system()
   grant(dom0, 9, 0, 20)
   const { handle, dev_bus_addr } = mapRef(dom0, { flags: DEVICE | READONLY, ref: 9, dom: 0 })
@@ -96,7 +108,7 @@ test('a domain\'s grants of its own do not disturb its mirror (Xen: only when ma
   expect(device.write(dom0.mfn(20) * 4096, 1)).toBe(DmaOutcome.translated)
 })
 
-test('memory that comes and goes is in the mirror while it is the domain\'s (abi.md, Default space 0)', () => {
+test("memory that comes and goes is in the mirror while it is the domain's (abi.md, Default space 0)", () => {
   const { r, dom0, device } = system()
   const mfn = dom0.mfn(40)
   dom0.poke(40, 0, 5)
@@ -109,7 +121,11 @@ test('memory that comes and goes is in the mirror while it is the domain\'s (abi
   expect(dom0.peek(40, 0)).toBe(9)
   // Another domain's, the hypervisor's and the IOMMU's own frames never are.
   const { oracle } = r.hypervisor
-  expect([...oracle.iommuFrames(), ...oracle.framesOf(DOMID.XEN), ...oracle.framesOf(1)].filter((frame) => device.read(frame * 4096) >= 0)).toEqual([])
+  expect(
+    [...oracle.iommuFrames(), ...oracle.framesOf(DOMID.XEN), ...oracle.framesOf(1)].filter(
+      (frame) => device.read(frame * 4096) >= 0,
+    ),
+  ).toEqual([])
 })
 
 test('no table page left: the operation fails and the domain lives (abi.md, Default space 0)', () => {
@@ -137,7 +153,7 @@ test('no table page left: the operation fails and the domain lives (abi.md, Defa
   expect(decrease(guest)).toBe(1)
   expect([0, 1]).toContain(populate(r.dom0, guest.domid, [6]))
   setLimits(r.dom0, guest.domid, { tablePages: 512 })
-  if (guest.view.memory.frameOffset(6 ) < 0) expect(populate(r.dom0, guest.domid, [6])).toBe(1)
+  if (guest.view.memory.frameOffset(6) < 0) expect(populate(r.dom0, guest.domid, [6])).toBe(1)
   expect(r.hypervisor.snapshot().freeFrames).toBeLessThanOrEqual(free)
   expect(r.hypervisor.snapshot().references).toBe(0)
 })
@@ -148,7 +164,12 @@ test('grants that were mapped before the domain had a device are in the mirror w
   const guest = addGuest(r, { iommu: false })
   grant(guest, 8, driver.domid, 10)
   guest.poke(10, 0, 0x61)
-  const { handle } = mapRef(driver, { host_addr: slotAddress(driver, 0), flags: HOST | READONLY, ref: 8, dom: guest.domid })
+  const { handle } = mapRef(driver, {
+    host_addr: slotAddress(driver, 0),
+    flags: HOST | READONLY,
+    ref: 8,
+    dom: guest.domid,
+  })
   give(r, driver, 0)
   const { device } = deviceOf(r, 0)
   const bus = guest.mfn(10) * 4096

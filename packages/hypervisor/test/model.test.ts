@@ -27,9 +27,27 @@ const FRAMES = 6
 const REFS = 3
 
 type Step =
-  | { readonly kind: 'map'; readonly elements: readonly { readonly at: number; readonly frame: number; readonly access: number; readonly way: 'explicit' | 'any' | 'follows' }[]; readonly atomic: boolean }
-  | { readonly kind: 'unmap'; readonly ranges: readonly { readonly at: number; readonly pages: number }[]; readonly defer: boolean; readonly goOn: boolean; readonly holes: boolean }
-  | { readonly kind: 'grant'; readonly elements: readonly { readonly at: number; readonly ref: number; readonly access: number }[] }
+  | {
+      readonly kind: 'map'
+      readonly elements: readonly {
+        readonly at: number
+        readonly frame: number
+        readonly access: number
+        readonly way: 'explicit' | 'any' | 'follows'
+      }[]
+      readonly atomic: boolean
+    }
+  | {
+      readonly kind: 'unmap'
+      readonly ranges: readonly { readonly at: number; readonly pages: number }[]
+      readonly defer: boolean
+      readonly goOn: boolean
+      readonly holes: boolean
+    }
+  | {
+      readonly kind: 'grant'
+      readonly elements: readonly { readonly at: number; readonly ref: number; readonly access: number }[]
+    }
   | { readonly kind: 'ungrant'; readonly which: readonly number[]; readonly defer: boolean }
   | { readonly kind: 'flush' }
   | { readonly kind: 'attach' }
@@ -42,7 +60,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 5,
     arbitrary: fc.record({
       kind: fc.constant('map' as const),
-      elements: fc.array(fc.record({ at, frame: fc.nat(FRAMES), access, way: fc.constantFrom('explicit' as const, 'explicit' as const, 'any' as const, 'follows' as const) }), { minLength: 1, maxLength: 4 }),
+      elements: fc.array(
+        fc.record({
+          at,
+          frame: fc.nat(FRAMES),
+          access,
+          way: fc.constantFrom('explicit' as const, 'explicit' as const, 'any' as const, 'follows' as const),
+        }),
+        { minLength: 1, maxLength: 4 },
+      ),
       atomic: fc.boolean(),
     }),
   },
@@ -56,8 +82,21 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       holes: fc.boolean(),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('grant' as const), elements: fc.array(fc.record({ at, ref: fc.nat(REFS), access }), { minLength: 1, maxLength: 3 }) }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('ungrant' as const), which: fc.array(fc.nat(5), { minLength: 1, maxLength: 3 }), defer: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('grant' as const),
+      elements: fc.array(fc.record({ at, ref: fc.nat(REFS), access }), { minLength: 1, maxLength: 3 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('ungrant' as const),
+      which: fc.array(fc.nat(5), { minLength: 1, maxLength: 3 }),
+      defer: fc.boolean(),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('flush' as const) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('attach' as const) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('detach' as const) }) },
@@ -98,14 +137,24 @@ test('any sequence of calls: the device reaches what the model says, and when al
         const list = elements.map(({ at: where, frame, access: wanted, way }): Partial<MapElement> => ({
           ...(frame < FRAMES ? page(driver, 10 + frame) : { gfn: 1n, pages: 1n }),
           access: wanted,
-          ...(way === 'explicit' ? { io_address: BigInt(BASE + where) * 4096n } : { flags: way === 'any' ? MAP_ELEMENT_FLAGS.ANY : MAP_ELEMENT_FLAGS.FOLLOWS, limit: BigInt(BASE) * 4096n - 1n }),
+          ...(way === 'explicit'
+            ? { io_address: BigInt(BASE + where) * 4096n }
+            : {
+                flags: way === 'any' ? MAP_ELEMENT_FLAGS.ANY : MAP_ELEMENT_FLAGS.FOLLOWS,
+                limit: BigInt(BASE) * 4096n - 1n,
+              }),
         }))
         const result = mapList(driver, 0, list, { flags: atomic ? IOMMU_FLAG.ALL_OR_NOTHING : 0 })
         const next = new Map(model)
         let done = 0
         let last = -1
         for (const { at: where, frame, access: wanted, way } of elements) {
-          let target = way === 'explicit' ? BASE + where : way === 'follows' ? last + 1 : Number(result.elements[done]!.io_address / 4096n)
+          let target =
+            way === 'explicit'
+              ? BASE + where
+              : way === 'follows'
+                ? last + 1
+                : Number(result.elements[done]!.io_address / 4096n)
           if (way === 'follows' && last < 0) break
           // An explicit map completes what is pending there.
           if (way !== 'any' && pending.has(target)) complete()
@@ -126,12 +175,19 @@ test('any sequence of calls: the device reaches what the model says, and when al
 
       const unmap = ({ ranges, defer, goOn, holes }: Step & { kind: 'unmap' }): void => {
         const flags = (defer ? IOMMU_FLAG.NO_FLUSH : 0) | (goOn ? IOMMU_FLAG.CONTINUE : 0) | (holes ? 8 : 0)
-        const result = unmapList(driver, 0, ranges.map(({ at: where, pages }) => ({ io_address: BigInt(BASE + where) * 4096n, pages: BigInt(pages) })), { flags })
+        const result = unmapList(
+          driver,
+          0,
+          ranges.map(({ at: where, pages }) => ({ io_address: BigInt(BASE + where) * 4096n, pages: BigInt(pages) })),
+          { flags },
+        )
         let done = 0
         for (const { at: where, pages } of ranges) {
           const range = Array.from({ length: pages }, (_, i) => BASE + where + i)
           const inside = range.filter((one) => model.has(one))
-          const whole = inside.every((one) => [...model].every(([other, entry]) => entry.mapping !== model.get(one)!.mapping || range.includes(other)))
+          const whole = inside.every((one) =>
+            [...model].every(([other, entry]) => entry.mapping !== model.get(one)!.mapping || range.includes(other)),
+          )
           const grants = inside.some((one) => model.get(one)!.handle !== null)
           if (whole && !grants && (holes || inside.length === pages)) {
             for (const one of inside) {
@@ -146,13 +202,23 @@ test('any sequence of calls: the device reaches what the model says, and when al
       }
 
       const mapGrant = ({ elements }: Step & { kind: 'grant' }): void => {
-        const list = elements.map(({ at: where, ref, access: wanted }): Partial<GrantElement> => ({ domid: guest.domid, ref: 8 + ref, access: wanted, io_address: BigInt(BASE + where) * 4096n }))
+        const list = elements.map(({ at: where, ref, access: wanted }): Partial<GrantElement> => ({
+          domid: guest.domid,
+          ref: 8 + ref,
+          access: wanted,
+          io_address: BigInt(BASE + where) * 4096n,
+        }))
         const result = mapGrants(driver, 0, list)
         let done = 0
         for (const { at: where, ref, access: wanted } of elements) {
           if (pending.has(BASE + where)) complete()
           if (model.has(BASE + where) || ref >= REFS || (ref === 2 && wanted !== 1)) break
-          model.set(BASE + where, { mark: 0xc0 + ref, access: wanted, mapping: ++mappings, handle: result.elements[done]!.handle })
+          model.set(BASE + where, {
+            mark: 0xc0 + ref,
+            access: wanted,
+            mapping: ++mappings,
+            handle: result.elements[done]!.handle,
+          })
           done++
         }
         expect(result.done).toBe(done)
@@ -161,7 +227,9 @@ test('any sequence of calls: the device reaches what the model says, and when al
       const unmapGrant = ({ which, defer }: Step & { kind: 'ungrant' }): void => {
         const live = [...model].filter(([, { handle }]) => handle !== null)
         const handles = which.map((i) => live[i]?.[1].handle ?? 0xdead)
-        const result = unmapGrants(driver, 0, handles, { flags: IOMMU_FLAG.CONTINUE | (defer ? IOMMU_FLAG.NO_FLUSH : 0) })
+        const result = unmapGrants(driver, 0, handles, {
+          flags: IOMMU_FLAG.CONTINUE | (defer ? IOMMU_FLAG.NO_FLUSH : 0),
+        })
         let done = 0
         for (const handle of handles) {
           const found = [...model].find(([, entry]) => entry.handle === handle)
@@ -187,7 +255,9 @@ test('any sequence of calls: the device reaches what the model says, and when al
           attached = true
           complete()
         } else {
-          expect(iommuOp(driver, IOMMU_OP.detach_device, iommu_detach_device, { device: sbdf }).rc).toBe(attached ? 0 : -2)
+          expect(iommuOp(driver, IOMMU_OP.detach_device, iommu_detach_device, { device: sbdf }).rc).toBe(
+            attached ? 0 : -2,
+          )
           if (attached) complete()
           attached = false
         }
@@ -208,8 +278,16 @@ test('any sequence of calls: the device reaches what the model says, and when al
       expect(unmapGrants(driver, 0, handles).done).toBe(handles.length)
       expect(unmapList(driver, 0, [], { flags: IOMMU_FLAG.ALL }).rc).toBe(0)
       const after = r.hypervisor.snapshot()
-      expect([after.references, after.mappings.made, after.mappings.pagesMade]).toEqual([0, after.mappings.ended, after.mappings.pagesEnded])
-      expect(after.domains.find(({ domid }) => domid === driver.domid)).toMatchObject({ pinned: 0, deferred: 0, grantHandles: 0 })
+      expect([after.references, after.mappings.made, after.mappings.pagesMade]).toEqual([
+        0,
+        after.mappings.ended,
+        after.mappings.pagesEnded,
+      ])
+      expect(after.domains.find(({ domid }) => domid === driver.domid)).toMatchObject({
+        pinned: 0,
+        deferred: 0,
+        grantHandles: 0,
+      })
       expect([0, 1, 2].map((ref) => entryFlags(guest, 8 + ref))).toEqual([1, 1, 5])
     }),
     runs(150),

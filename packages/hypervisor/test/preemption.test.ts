@@ -50,9 +50,18 @@ test('what a guest changes in its argument while the call runs has no effect: ea
     // Every element that is still to come names a frame of dom0's, for writing; and the struct another space and count.
     for (let i = 0; i < COUNT; i++) {
       const at = guest.list + i * 48
-      guest.put(iommu_map_element, { ...guest.get(iommu_map_element, at), gfn: BigInt(r.dom0.mfn(30)), access: 3, pages: 5n }, at)
+      guest.put(
+        iommu_map_element,
+        { ...guest.get(iommu_map_element, at), gfn: BigInt(r.dom0.mfn(30)), access: 3, pages: 5n },
+        at,
+      )
     }
-    guest.put(iommu_map, { ...guest.get(iommu_map), space: 77, flags: 0xffff, list: { array: 0n, count: 5000, stride: 1 } })
+    guest.put(iommu_map, {
+      ...guest.get(iommu_map),
+      space: 77,
+      flags: 0xffff,
+      list: { array: 0n, count: 5000, stride: 1 },
+    })
   })
   const { rc, done, elements } = mapList(guest, 0, list)
   expect([changed, rc, done]).toEqual([true, 0, COUNT])
@@ -66,33 +75,62 @@ test('what a guest changes in its argument while the call runs has no effect: ea
   expect(elements[150]).toMatchObject({ gfn: BigInt(r.dom0.mfn(30)), pages: 5n, granted: 1 })
 })
 
-test('the array may be given away while the call runs: answers go to the frames that were held, and nobody else\'s (abi.md, lists)', () => {
+test("the array may be given away while the call runs: answers go to the frames that were held, and nobody else's (abi.md, lists)", () => {
   const { r, guest, atPreemption } = system()
   const array = 30 * 4096
   const count = 80
-  for (let i = 0; i < count; i++) guest.put(iommu_map_element, { ...iommu_map_element.zero(), ...page(guest, 10, { flags: ANY, access: 1 }) }, array + i * 48)
+  for (let i = 0; i < count; i++)
+    guest.put(
+      iommu_map_element,
+      { ...iommu_map_element.zero(), ...page(guest, 10, { flags: ANY, access: 1 }) },
+      array + i * 48,
+    )
   const given = guest.mfn(30)
   let freeWhileHeld = true
   atPreemption(() => {
     guest.putU64([given], OTHER + 256)
-    guest.put(xen_memory_reservation, { ...xen_memory_reservation.zero(), extent_start: BigInt(OTHER + 256), nr_extents: 1n, domid: DOMID.SELF }, OTHER)
+    guest.put(
+      xen_memory_reservation,
+      { ...xen_memory_reservation.zero(), extent_start: BigInt(OTHER + 256), nr_extents: 1n, domid: DOMID.SELF },
+      OTHER,
+    )
     expect(guest.call(12, XENMEM.decrease_reservation, OTHER)).toBe(1)
     freeWhileHeld = r.hypervisor.oracle.frame(given)?.owner !== guest.domid
   })
-  const { rc, out } = iommuOp(guest, IOMMU_OP.map, iommu_map, { space: 0, list: { array: BigInt(array), count, stride: 48 } })
+  const { rc, out } = iommuOp(guest, IOMMU_OP.map, iommu_map, {
+    space: 0,
+    list: { array: BigInt(array), count, stride: 48 },
+  })
   expect([rc, out.done, freeWhileHeld]).toEqual([0, count, false])
   expect(r.hypervisor.oracle.frame(given)).toMatchObject({ owner: -1 })
 })
 
-test('between slices addresses and frames are the call\'s own: another vCPU sees EADDRINUSE (abi.md, lists; I13)', () => {
+test("between slices addresses and frames are the call's own: another vCPU sees EADDRINUSE (abi.md, lists; I13)", () => {
   const { guest, device, atPreemption } = system()
   const seen: number[] = []
   atPreemption(() => {
-    guest.put(iommu_map_element, { ...iommu_map_element.zero(), ...page(guest, 40, { io_address: 0x1000n }) }, OTHER + 256)
-    guest.put(iommu_map, { ...iommu_map.zero(), size: iommu_map.size, domid: DOMID.SELF, list: { array: BigInt(OTHER + 256), count: 1, stride: 48 } }, OTHER)
+    guest.put(
+      iommu_map_element,
+      { ...iommu_map_element.zero(), ...page(guest, 40, { io_address: 0x1000n }) },
+      OTHER + 256,
+    )
+    guest.put(
+      iommu_map,
+      {
+        ...iommu_map.zero(),
+        size: iommu_map.size,
+        domid: DOMID.SELF,
+        list: { array: BigInt(OTHER + 256), count: 1, stride: 48 },
+      },
+      OTHER,
+    )
     seen.push(guest.call(43, IOMMU_OP.map, OTHER))
   })
-  const { rc, done } = mapList(guest, 0, Array.from({ length: COUNT }, (_, i) => page(guest, 10, { io_address: BigInt(i + 1) * 0x1000n, access: 1 })))
+  const { rc, done } = mapList(
+    guest,
+    0,
+    Array.from({ length: COUNT }, (_, i) => page(guest, 10, { io_address: BigInt(i + 1) * 0x1000n, access: 1 })),
+  )
   expect([rc, done, seen]).toEqual([0, COUNT, [-Errno.EADDRINUSE]])
   expect(device.write(0x1000, 1)).toBe(DmaOutcome.blocked)
 })
@@ -100,19 +138,45 @@ test('between slices addresses and frames are the call\'s own: another vCPU sees
 test('a space that is destroyed under a suspended map or unmap: EAGAIN, and nothing is left (abi.md, EAGAIN)', () => {
   for (const kind of ['map', 'unmap'] as const) {
     const { r, guest, sbdf, atPreemption } = system()
-    const { space } = iommuOp(guest, IOMMU_OP.create_space, iommu_create_space, { device_count: 1, devices: [sbdf, ...Array<number>(15).fill(0)] }).out
-    const list = Array.from({ length: COUNT }, (_, i) => page(guest, 10, { io_address: BigInt(i + 1) * 0x1000n, access: 1 }))
+    const { space } = iommuOp(guest, IOMMU_OP.create_space, iommu_create_space, {
+      device_count: 1,
+      devices: [sbdf, ...Array<number>(15).fill(0)],
+    }).out
+    const list = Array.from({ length: COUNT }, (_, i) =>
+      page(guest, 10, { io_address: BigInt(i + 1) * 0x1000n, access: 1 }),
+    )
     if (kind === 'unmap') expect(mapList(guest, space, list).rc).toBe(0)
     let destroyed = 1
     atPreemption(() => {
-      guest.put(iommu_destroy_space, { ...iommu_destroy_space.zero(), size: iommu_destroy_space.size, flags: DESTROY_SPACE_FLAGS.DETACH, domid: DOMID.SELF, space }, OTHER)
+      guest.put(
+        iommu_destroy_space,
+        {
+          ...iommu_destroy_space.zero(),
+          size: iommu_destroy_space.size,
+          flags: DESTROY_SPACE_FLAGS.DETACH,
+          domid: DOMID.SELF,
+          space,
+        },
+        OTHER,
+      )
       destroyed = guest.call(43, IOMMU_OP.destroy_space, OTHER)
     })
-    const rc = kind === 'map' ? mapList(guest, space, list).rc : unmapList(guest, space, list.map(({ io_address }) => ({ io_address: io_address!, pages: 1n }))).rc
+    const rc =
+      kind === 'map'
+        ? mapList(guest, space, list).rc
+        : unmapList(
+            guest,
+            space,
+            list.map(({ io_address }) => ({ io_address: io_address!, pages: 1n })),
+          ).rc
     expect([kind, destroyed, rc]).toEqual([kind, 0, -Errno.EAGAIN])
     const after = r.hypervisor.snapshot()
     expect([kind, after.references, after.mappings.made]).toEqual([kind, 0, after.mappings.ended])
-    expect(after.domains.find(({ domid }) => domid === guest.domid)).toMatchObject({ pinned: 0, spaces: 0, deferred: 0 })
+    expect(after.domains.find(({ domid }) => domid === guest.domid)).toMatchObject({
+      pinned: 0,
+      spaces: 0,
+      deferred: 0,
+    })
   }
 })
 
@@ -123,8 +187,15 @@ test('a domain that is destroyed under its own suspended call: the call ends, an
     destroyed = domctl(r.dom0, XEN_DOMCTL.destroydomain, guest.domid, xen_domctl).rc
   })
   const list = Array.from({ length: 100 }, () => page(guest, 10, { flags: ANY, access: 1 }))
-  list.forEach((value, i) => guest.put(iommu_map_element, { ...iommu_map_element.zero(), ...value }, guest.list + i * 48))
-  const argument = guest.put(iommu_map, { ...iommu_map.zero(), size: iommu_map.size, domid: DOMID.SELF, list: { array: BigInt(guest.list), count: 100, stride: 48 } })
+  list.forEach((value, i) =>
+    guest.put(iommu_map_element, { ...iommu_map_element.zero(), ...value }, guest.list + i * 48),
+  )
+  const argument = guest.put(iommu_map, {
+    ...iommu_map.zero(),
+    size: iommu_map.size,
+    domid: DOMID.SELF,
+    list: { array: BigInt(guest.list), count: 100, stride: 48 },
+  })
   expect(guest.call(43, IOMMU_OP.map, argument)).toBe(-Errno.EAGAIN)
   expect(destroyed).toBe(0)
   expect(r.hypervisor.snapshot()).toMatchObject({ references: 0 })
@@ -133,12 +204,24 @@ test('a domain that is destroyed under its own suspended call: the call ends, an
 
 test('unmap of the same mapping by two vCPUs at once ends it once', () => {
   const { r, guest, atPreemption } = system()
-  const list = Array.from({ length: COUNT }, (_, i) => page(guest, 10, { io_address: BigInt(i + 1) * 0x1000n, access: 3 }))
+  const list = Array.from({ length: COUNT }, (_, i) =>
+    page(guest, 10, { io_address: BigInt(i + 1) * 0x1000n, access: 3 }),
+  )
   expect(mapList(guest, 0, list).rc).toBe(0)
   const ranges = list.map(({ io_address }) => ({ io_address: io_address!, pages: 1n }))
   let other = 0
   atPreemption(() => {
-    guest.put(iommu_unmap, { ...iommu_unmap.zero(), size: iommu_unmap.size, flags: 1 << 2, domid: DOMID.SELF, list: { array: 0n, count: 0, stride: 0 } }, OTHER)
+    guest.put(
+      iommu_unmap,
+      {
+        ...iommu_unmap.zero(),
+        size: iommu_unmap.size,
+        flags: 1 << 2,
+        domid: DOMID.SELF,
+        list: { array: 0n, count: 0, stride: 0 },
+      },
+      OTHER,
+    )
     expect(guest.call(43, IOMMU_OP.unmap, OTHER)).toBe(0)
     other = guest.get(iommu_unmap, OTHER).done
   })

@@ -22,7 +22,14 @@ export class TestDevice extends PciFunction {
       classCode: 0xff0000,
       msi: true,
       ...(express ? { express: { functionReset: true } } : {}),
-      bars: [{ index: 0, bytes: 4096, wide: false, registers: { read32: (offset) => offset ^ 0x5a5a5a5a, write32: () => undefined } }],
+      bars: [
+        {
+          index: 0,
+          bytes: 4096,
+          wide: false,
+          registers: { read32: (offset) => offset ^ 0x5a5a5a5a, write32: () => undefined },
+        },
+      ],
     })
     this.#machine = machine
     this.at = machine.memory.boardMemory(16 * 4096)
@@ -51,6 +58,8 @@ export interface RigOptions {
   readonly devices?: number
   /** More devices, put onto the board behind the others. */
   readonly before?: (machine: Machine) => TestDevice[]
+  /** Called at the boot of each domain. */
+  readonly boot?: (domid: number) => void
   readonly wrap?: (driver: IommuDriver) => IommuDriver
 }
 
@@ -66,7 +75,17 @@ export interface Rig {
 }
 
 export function rig(options: RigOptions = {}): Rig {
-  const { iommu = true, seed = 1, lowFrames = 2048, highFrames = 2048, dom0Pages = 256, devices: count = 2, wrap, before } = options
+  const {
+    iommu = true,
+    seed = 1,
+    lowFrames = 2048,
+    highFrames = 2048,
+    dom0Pages = 256,
+    devices: count = 2,
+    wrap,
+    boot,
+    before,
+  } = options
   const machine = new Machine({
     memory: { lowFrames, highFrames, boardBytes: BOARD_BYTES },
     seed,
@@ -85,8 +104,13 @@ export function rig(options: RigOptions = {}): Rig {
   const consoles: string[] = []
   const hypervisor = new Hypervisor({
     machine,
-    iommu: iommu ? (pages) => (wrap === undefined ? model.driver(machine, pages) : wrap(model.driver(machine, pages))) : null,
-    boot: (view) => booted.set(view.domid, view),
+    iommu: iommu
+      ? (pages) => (wrap === undefined ? model.driver(machine, pages) : wrap(model.driver(machine, pages)))
+      : null,
+    boot: (view) => {
+      booted.set(view.domid, view)
+      boot?.(view.domid)
+    },
     onCrash: (domid, error) => crashes.push({ domid, error }),
     console: (domid, text) => consoles.push(`${domid}: ${new TextDecoder().decode(text)}`),
   })
@@ -137,7 +161,9 @@ export class Guest {
   }
 
   getU64(count: number, pointer = this.list): number[] {
-    return Array.from({ length: count }, (_, i) => Number(this.view.memory.view.getBigUint64(this.offset(pointer + 8 * i), true)))
+    return Array.from({ length: count }, (_, i) =>
+      Number(this.view.memory.view.getBigUint64(this.offset(pointer + 8 * i), true)),
+    )
   }
 
   call(nr: number, a1?: number, a2?: number, a3?: number): number {
@@ -145,7 +171,12 @@ export class Guest {
   }
 
   /** A hypercall with one struct: its result and the struct as it came back. */
-  op<F extends Fields>(nr: keyof typeof HYPERCALL, sub: number, struct: Struct<F>, value: Partial<ValueOf<F>>): { rc: number; out: ValueOf<F> } {
+  op<F extends Fields>(
+    nr: keyof typeof HYPERCALL,
+    sub: number,
+    struct: Struct<F>,
+    value: Partial<ValueOf<F>>,
+  ): { rc: number; out: ValueOf<F> } {
     const pointer = this.put(struct, { ...struct.zero(), ...value })
     const rc = nr === 'domctl' ? this.call(HYPERCALL[nr], pointer) : this.call(HYPERCALL[nr], sub, pointer, 1)
     return { rc, out: this.get(struct) }

@@ -23,7 +23,10 @@ test('a mapped frame is reached at the address that ANY gave, and not after unma
   expect(ended).toMatchObject({ rc: 0, done: 1, ticket: 0n })
   expect(ended.elements[0]).toMatchObject({ status: 0, done: 1 })
   expect(device.read(Number(io) + 5)).toBe(DmaOutcome.blocked)
-  expect(r.hypervisor.snapshot()).toMatchObject({ references: 0, mappings: { made: 1, ended: 1, pagesMade: 1, pagesEnded: 1 } })
+  expect(r.hypervisor.snapshot()).toMatchObject({
+    references: 0,
+    mappings: { made: 1, ended: 1, pagesMade: 1, pagesEnded: 1 },
+  })
 })
 
 test('FOLLOWS makes scattered frames contiguous for the device, as one mapping (abi.md, map)', () => {
@@ -37,7 +40,13 @@ test('FOLLOWS makes scattered frames contiguous for the device, as one mapping (
   const mapped = mapList(
     guest,
     0,
-    pfns.map((pfn, i) => ({ gfn: BigInt(guest.mfn(pfn)), pages: 1n, access: 1, flags: i === 0 ? ANY : FOLLOWS, limit: 0xffff_ffffn })),
+    pfns.map((pfn, i) => ({
+      gfn: BigInt(guest.mfn(pfn)),
+      pages: 1n,
+      access: 1,
+      flags: i === 0 ? ANY : FOLLOWS,
+      limit: 0xffff_ffffn,
+    })),
   )
   expect(mapped).toMatchObject({ rc: 0, done: 3 })
   const io = Number(mapped.elements[0]!.io_address)
@@ -45,9 +54,15 @@ test('FOLLOWS makes scattered frames contiguous for the device, as one mapping (
   expect(pfns.map((_, i) => device.read(io + i * 0x1000))).toEqual([0x40, 0x41, 0x42])
   expect(device.write(io, 1)).toBe(DmaOutcome.blocked)
   expect(unmapList(guest, 0, [{ io_address: BigInt(io), pages: 2n }])).toMatchObject({ rc: -Errno.EINVAL, done: 0 })
-  expect(unmapList(guest, 0, [{ io_address: BigInt(io + 0x1000), pages: 2n }])).toMatchObject({ rc: -Errno.EINVAL, done: 0 })
+  expect(unmapList(guest, 0, [{ io_address: BigInt(io + 0x1000), pages: 2n }])).toMatchObject({
+    rc: -Errno.EINVAL,
+    done: 0,
+  })
   expect(device.read(io + 0x2000)).toBe(0x42)
   expect(unmapList(guest, 0, [{ io_address: BigInt(io), pages: 3n }])).toMatchObject({ rc: 0, done: 1 })
-  expect(r.hypervisor.snapshot()).toMatchObject({ references: 0, mappings: { made: 1, ended: 1, pagesMade: 3, pagesEnded: 3 } })
+  expect(r.hypervisor.snapshot()).toMatchObject({
+    references: 0,
+    mappings: { made: 1, ended: 1, pagesMade: 3, pagesEnded: 3 },
+  })
   expect(HYPERCALL.iommu_op).toBe(43)
 })

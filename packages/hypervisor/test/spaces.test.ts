@@ -40,20 +40,42 @@ function system(limits: Limits = {}) {
 }
 
 const create = (guest: Guest, sbdf: number, value: object = {}) =>
-  iommuOp(guest, IOMMU_OP.create_space, iommu_create_space, { device_count: 1, devices: [sbdf, ...Array<number>(15).fill(0)], ...value })
-const attach = (guest: Guest, device: number, space: number, flags = 0) => iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device, space, flags })
-const detach = (guest: Guest, device: number, flags = 0) => iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device, flags })
-const destroy = (guest: Guest, space: number, flags = 0): number => iommuOp(guest, IOMMU_OP.destroy_space, iommu_destroy_space, { space, flags }).rc
-const setDefault = (guest: Guest, kind: number = DEFAULT_KIND.EMPTY): number => iommuOp(guest, IOMMU_OP.set_default, iommu_set_default, { kind }).rc
-const about = (guest: Guest, device: number) => iommuOp(guest, IOMMU_OP.query_device, iommu_query_device, { device }).out
+  iommuOp(guest, IOMMU_OP.create_space, iommu_create_space, {
+    device_count: 1,
+    devices: [sbdf, ...Array<number>(15).fill(0)],
+    ...value,
+  })
+const attach = (guest: Guest, device: number, space: number, flags = 0) =>
+  iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device, space, flags })
+const detach = (guest: Guest, device: number, flags = 0) =>
+  iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device, flags })
+const destroy = (guest: Guest, space: number, flags = 0): number =>
+  iommuOp(guest, IOMMU_OP.destroy_space, iommu_destroy_space, { space, flags }).rc
+const setDefault = (guest: Guest, kind: number = DEFAULT_KIND.EMPTY): number =>
+  iommuOp(guest, IOMMU_OP.set_default, iommu_set_default, { kind }).rc
+const about = (guest: Guest, device: number) =>
+  iommuOp(guest, IOMMU_OP.query_device, iommu_query_device, { device }).out
 const query = (guest: Guest) => iommuOp(guest, IOMMU_OP.query, iommu_query, {}).out
 const flush = (guest: Guest, value: object) => iommuOp(guest, IOMMU_OP.flush, iommu_flush, { space: 0, ...value })
 
 test('query tells limits, usage and what the hardware can (abi.md 0)', () => {
   const { guest } = system({ spaces: 3, pinned: 77, tablePages: 55, deferred: 9, age: 1000 })
-  expect(query(guest)).toMatchObject({ hardware_kind: HARDWARE_KIND.VTD, default_kind: DEFAULT_KIND.MIRROR, max_spaces: 3, max_pinned: 77n, max_table_pages: 55n, max_deferred: 9, max_deferred_age: 1000n, spaces: 0, pinned: 0n, stuck: 0n })
+  expect(query(guest)).toMatchObject({
+    hardware_kind: HARDWARE_KIND.VTD,
+    default_kind: DEFAULT_KIND.MIRROR,
+    max_spaces: 3,
+    max_pinned: 77n,
+    max_table_pages: 55n,
+    max_deferred: 9,
+    max_deferred_age: 1000n,
+    spaces: 0,
+    pinned: 0n,
+    stuck: 0n,
+  })
   expect(query(guest).features & BigInt(IOMMU_FEATURE.INTERRUPTS_ISOLATED)).toBe(0n)
-  expect(query(guest).features & BigInt(IOMMU_FEATURE.DEFERRED | IOMMU_FEATURE.FAULT_REPORTS)).toBe(BigInt(IOMMU_FEATURE.DEFERRED | IOMMU_FEATURE.FAULT_REPORTS))
+  expect(query(guest).features & BigInt(IOMMU_FEATURE.DEFERRED | IOMMU_FEATURE.FAULT_REPORTS)).toBe(
+    BigInt(IOMMU_FEATURE.DEFERRED | IOMMU_FEATURE.FAULT_REPORTS),
+  )
   expect(query(guest).access_kinds).toBe(ACCESS_KIND.READ | ACCESS_KIND.WRITE | ACCESS_KIND.READ_WRITE)
   expect(query(guest).page_sizes & 0x1000n).toBe(0x1000n)
 })
@@ -91,7 +113,7 @@ test('a window bounds every mapping of its space', () => {
   expect(map({ io_address: 0x7000n }).rc).toBe(-ERANGE)
   expect(map({ io_address: 0xc000n }).rc).toBe(-ERANGE)
   const got = Array.from({ length: 4 }, () => map({ flags: MAP_ELEMENT_FLAGS.ANY }).elements[0]!.io_address)
-  expect([...got].sort()).toEqual([0x8000n, 0x9000n, 0xa000n, 0xb000n].sort())
+  expect(new Set(got)).toEqual(new Set([0x8000n, 0x9000n, 0xa000n, 0xb000n]))
   expect(map({ flags: MAP_ELEMENT_FLAGS.ANY }).rc).toBe(-ENOSPC)
 })
 
@@ -108,7 +130,14 @@ test('attach switches a device between spaces, detach blocks it, destroy wants i
   expect(device.read(Number(AT))).toBe(0xa1)
   expect(attach(guest, sbdf, spaces[1]).rc).toBe(0)
   expect(device.read(Number(AT))).toBe(0xa2)
-  expect(about(guest, sbdf)).toMatchObject({ space: spaces[1], state: DEVICE_STATE.ATTACHED, members: 1, own_members: 1, granularity: 3, reasons: 0 })
+  expect(about(guest, sbdf)).toMatchObject({
+    space: spaces[1],
+    state: DEVICE_STATE.ATTACHED,
+    members: 1,
+    own_members: 1,
+    granularity: 3,
+    reasons: 0,
+  })
   expect(destroy(guest, spaces[1])).toBe(-EBUSY)
   expect(destroy(guest, 0)).toBe(-EPERM)
   expect(detach(guest, sbdf)).toMatchObject({ rc: 0, out: { state: DEVICE_STATE.BLOCKED, members: 1 } })
@@ -154,7 +183,13 @@ test('dom0 can be confined too: set_default of its own (abi.md, Dom0 or hypervis
 test('a pending invalidation holds address and frame until its ticket is flushed (abi.md, tickets; I4, I7)', () => {
   const { r, guest, device } = system({ kind: DEFAULT_KIND.EMPTY, deferred: 100 })
   const NO_FLUSH = IOMMU_FLAG.NO_FLUSH
-  expect(mapList(guest, 0, [0, 1, 2].map((i) => page(guest, 10 + i, { io_address: AT + BigInt(i) * 0x1000n }))).rc).toBe(0)
+  expect(
+    mapList(
+      guest,
+      0,
+      [0, 1, 2].map((i) => page(guest, 10 + i, { io_address: AT + BigInt(i) * 0x1000n })),
+    ).rc,
+  ).toBe(0)
   expect(device.read(Number(AT))).toBe(0)
   const first = unmapList(guest, 0, [{ io_address: AT, pages: 1n }], { flags: NO_FLUSH })
   expect(first).toMatchObject({ rc: 0, done: 1, ticket: 1n })
@@ -209,7 +244,10 @@ test('at the limit of entries, or of age, the hypervisor flushes by itself (abi.
 test('policy can forbid deferral: NO_FLUSH is then strict, and says so by ticket 0 (abi, unmap)', () => {
   const { r, guest } = system({ kind: DEFAULT_KIND.EMPTY })
   mapList(guest, 0, [page(guest, 10, { io_address: AT })])
-  expect(unmapList(guest, 0, [{ io_address: AT, pages: 1n }], { flags: IOMMU_FLAG.NO_FLUSH })).toMatchObject({ rc: 0, ticket: 0n })
+  expect(unmapList(guest, 0, [{ io_address: AT, pages: 1n }], { flags: IOMMU_FLAG.NO_FLUSH })).toMatchObject({
+    rc: 0,
+    ticket: 0n,
+  })
   expect(r.hypervisor.snapshot().references).toBe(0)
 })
 
@@ -219,7 +257,9 @@ test('flush: one of ticket, range or all (abi, flush)', () => {
   expect(flush(guest, { flags: FLUSH_FLAGS.ALL, ticket: 1n }).rc).toBe(-EINVAL)
   expect(flush(guest, { flags: FLUSH_FLAGS.RANGE, io_address: AT }).rc).toBe(-EINVAL)
   expect(flush(guest, { io_address: AT }).rc).toBe(-EINVAL)
-  expect(flush(guest, { flags: FLUSH_FLAGS.RANGE, io_address: 2n ** 64n - 0x1000n, pages: 2n }).rc).toBe(-Errno.EOVERFLOW)
+  expect(flush(guest, { flags: FLUSH_FLAGS.RANGE, io_address: 2n ** 64n - 0x1000n, pages: 2n }).rc).toBe(
+    -Errno.EOVERFLOW,
+  )
   expect(flush(guest, { flags: FLUSH_FLAGS.RANGE, io_address: AT, pages: 2n }).rc).toBe(0)
   expect(flush(guest, { flags: FLUSH_FLAGS.ALL }).rc).toBe(0)
 })

@@ -1,7 +1,19 @@
 /** The IOMMUs as hardware, and the table of all of them. */
 export { iommuModels, installAmdvi, installVtd, type IommuModel, type TablePages } from './models.ts'
 export { VTD_BASE, VtdHardware, type VtdHardwareOptions } from './vtd/hardware.ts'
-export { DEFAULT_VTD, vtdPersonalities, type VtdPersonality, type VtdPersonalityName, type VtdTiming } from './vtd/personalities.ts'
+export {
+  DEFAULT_VTD,
+  vtdPersonalities,
+  type VtdPersonality,
+  type VtdPersonalityName,
+  type VtdTiming,
+} from './vtd/personalities.ts'
 export type { CacheShape } from './cache/translation-bank.ts'
 export { AMDVI_BASE, AmdviHardware, type AmdviHardwareOptions } from './amdvi/hardware.ts'
-export { amdviPersonalities, DEFAULT_AMDVI, type AmdviPersonality, type AmdviPersonalityName, type AmdviTiming } from './amdvi/personalities.ts'
+export {
+  amdviPersonalities,
+  DEFAULT_AMDVI,
+  type AmdviPersonality,
+  type AmdviPersonalityName,
+  type AmdviTiming,
+} from './amdvi/personalities.ts'

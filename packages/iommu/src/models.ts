@@ -35,7 +35,8 @@ export const iommuModels: Readonly<Record<string, IommuModel>> = {
   vtd: {
     personalities: Object.keys(vtdPersonalities),
     defaultPersonality: DEFAULT_VTD,
-    install: (machine, personality = DEFAULT_VTD) => installVtd(machine, (vtdPersonalities as Record<string, VtdPersonality>)[personality]!),
+    install: (machine, personality = DEFAULT_VTD) =>
+      installVtd(machine, (vtdPersonalities as Record<string, VtdPersonality>)[personality]!),
     driver: vtdDriver,
   },
   amdvi: {

@@ -6,6 +6,7 @@
  */
 import type { Clock, MachineMemory } from '@iospace/machine'
 
+/** A power of two. */
 const SLOTS = 16
 
 export class PostedWrites {
@@ -14,8 +15,8 @@ export class PostedWrites {
   declare private readonly delay: number
   /** Per slot: flat-memory offset, length, time. */
   readonly #slots = new Float64Array(SLOTS * 3)
-  #next = 0
-  #drained = true
+  /** Writes since the last drain; from SLOTS on counted round, for all slots are in use. */
+  #recorded = 0
 
   /** `delay`: ns that a write may take. */
   constructor(memory: MachineMemory, clock: Clock, delay: number) {
@@ -26,26 +27,25 @@ export class PostedWrites {
 
   /** A write of `length` bytes went to flat-memory offset `at` (32 bits of any sign), inside one page. */
   record(at: number, length: number): void {
-    const slot = this.#next
+    const recorded = this.#recorded
+    const slot = (recorded & (SLOTS - 1)) * 3
     const slots = this.#slots
     slots[slot] = at
     slots[slot + 1] = length
     slots[slot + 2] = this.clock.now
-    this.#next = slot === (SLOTS - 1) * 3 ? 0 : slot + 3
-    this.#drained = false
+    this.#recorded = recorded === 2 * SLOTS - 1 ? SLOTS : recorded + 1
   }
 
   /** All writes so far have landed. */
   drain(): void {
-    if (this.#drained) return
-    this.#slots.fill(0)
-    this.#drained = true
+    this.#recorded = 0
   }
 
   /** Translations to `frames` RAM frames from `index` on were forgotten without a drain: writes on their way there will land late. */
   overtake(index: number, frames: number): void {
     const slots = this.#slots
-    for (let slot = 0; slot < slots.length; slot += 3) {
+    const live = Math.min(this.#recorded, SLOTS) * 3
+    for (let slot = 0; slot < live; slot += 3) {
       const at = slots[slot]! >>> 0
       const length = slots[slot + 1]!
       const left = slots[slot + 2]! + this.delay - this.clock.now

@@ -4,7 +4,10 @@ import type { MachineMemory } from '@iospace/machine'
 export interface TableMemory {
   /** Little-endian words; an entry is two of them, low half first. */
   readonly words: Int32Array
-  /** Index in `words` of the 8-byte entry `index` (0…511) of frame `mfn` (any whole number ≥ 0); −1 when the access fails. */
+  /**
+   * Index in `words` of the 8-byte entry `index` (0…511) of frame `mfn` (any whole number ≥ 0). When the access fails: −1
+   * nobody answers, −2 the data is bad.
+   */
   entryAt(mfn: number, index: number): number
 }
 

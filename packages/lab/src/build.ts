@@ -58,10 +58,7 @@ export function buildSystem(description: SystemDescription, ports: SystemPorts):
   const system = new System(description, machine, functions)
   const hypervisor = new Hypervisor({
     machine,
-    iommu:
-      model === null
-        ? null
-        : (pages) => model.driver(machine, pages),
+    iommu: model === null ? null : (pages) => model.driver(machine, pages),
     boot: (view) => startKernel(system, view, ports.programs),
     onCrash: (domid, error) => system.noteCrash(domid, error),
     nameOf: (domid, handle) => (domid === 0 ? 'dom0' : nameOf(handle)),

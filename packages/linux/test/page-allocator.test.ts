@@ -55,7 +55,12 @@ test('the block of a page that was withheld is freed and never given out again; 
   allocator.free(pfn)
   expect(allocator.freePages).toBe(14)
   const rest = Array.from({ length: 14 }, () => allocator.allocate(0))
-  expect([rest.includes(-1), rest.includes(pfn), rest.includes(pfn + 1), allocator.allocate(0)]).toEqual([false, false, false, -1])
+  expect([rest.includes(-1), rest.includes(pfn), rest.includes(pfn + 1), allocator.allocate(0)]).toEqual([
+    false,
+    false,
+    false,
+    -1,
+  ])
 })
 
 test('the order of a count of pages is the next power of two', () => {

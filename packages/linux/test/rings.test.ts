@@ -92,6 +92,25 @@ describe.each(['x86_64-abi', 'x86_32-abi'] as const)('a ring of 32 slots in the 
     expect(front.push()).toBe(true)
   })
 
+  test('a busy front-end is told when a quarter of what is under way is answered, an idle one at once', () => {
+    const { front, back } = pair()
+    front.requestsWritten = 32
+    front.push()
+    back.requestsRead = 32
+    expect(front.finalCheck()).toBe(false)
+    expect(field('rsp_event')).toBe(9)
+    const told = Array.from({ length: 32 }, (_, i) => {
+      back.responsesWritten = i + 1
+      const must = back.push()
+      if (must) {
+        front.responsesRead = i + 1
+        expect(front.finalCheck()).toBe(false)
+      }
+      return must ? [i + 1] : []
+    })
+    expect(told.flat()).toEqual([9, 15, 20, 24, 27, 29, 30, 31, 32])
+  })
+
   test('what comes between the last look and the sleep is seen by the final check', () => {
     const { front, back } = pair()
     front.requestsWritten = 1

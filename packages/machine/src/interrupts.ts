@@ -19,6 +19,8 @@ export class InterruptController {
   /** Messages received per vector since power-on. */
   readonly received = new Uint32Array(256)
   #held = 0
+  /** Something is requested: most holds end without it. */
+  #waiting = false
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -36,6 +38,7 @@ export class InterruptController {
     this.#clock.count(Count.interruptMessage)
     this.received[vector]!++
     this.#requested[vector >> 5]! |= 1 << (vector & 31)
+    this.#waiting = true
     this.#deliver()
   }
 
@@ -53,13 +56,14 @@ export class InterruptController {
 
   // Not inside a hardware event: a handler that waits for hardware would wait for ever there.
   #deliver(): void {
-    if (this.#held > 0 || this.#clock.inHardware) return
+    if (!this.#waiting || this.#held > 0 || this.#clock.inHardware) return
     this.#held++
     try {
       for (let vector = this.#highest(); vector >= 0; vector = this.#highest()) {
         this.#requested[vector >> 5]! &= ~(1 << (vector & 31))
         this.#handlers[vector]?.(vector)
       }
+      this.#waiting = false
     } finally {
       this.#held--
     }

@@ -125,7 +125,7 @@ export class MachineMemory {
   }
 }
 
-/** Up to here moves by elements win over `memory.copy`: measured, see docs/benchmarks.md. */
+/** Up to here moves by elements beat a call of `memory.copy` (measured). */
 const SHORT = 128
 
 function moveWords(words: Int32Array, to: number, from: number, count: number): void {

@@ -29,6 +29,9 @@ export type RunOutcome =
 /** How often the waits of a killed task are refused before it is left alone: more than any chain of cleanups, less than a loop. */
 const MAX_REFUSALS = 100
 
+/** Handlers that were taken from the list of posted ones before it is shortened. */
+const MOST_TAKEN = 256
+
 export interface SchedulerOptions {
   readonly clock: Clock
   readonly random: Random
@@ -47,8 +50,13 @@ export class Scheduler {
   readonly #timeLimit: number
   readonly #hangLimit: number
   readonly #ready: Task[] = []
-  readonly #posted: { readonly group: TaskGroup; readonly handler: () => void }[] = []
+  /** Handlers that were posted, and their groups, from `#postedAt` on: two lists, so that posting makes no objects. */
+  readonly #postedGroups: TaskGroup[] = []
+  readonly #postedHandlers: (() => void)[] = []
+  #postedAt = 0
   readonly #groups: TaskGroup[] = []
+  /** Tasks that have not ended and are no daemons. */
+  #alive = 0
   #current: Task | null = null
   #sliceEnd = Infinity
 
@@ -95,10 +103,9 @@ export class Scheduler {
   async run(): Promise<RunOutcome> {
     for (;;) {
       if (this.clock.now > this.#timeLimit) return this.#late()
-      const posted = this.#posted.shift()
-      if (posted !== undefined) this.#runInterrupt(posted)
+      if (this.#postedAt < this.#postedHandlers.length) this.#runInterrupt()
       else if (this.#ready.length > 0) await this.#runTask()
-      else if (!this.#alive()) return { kind: 'finished' }
+      else if (this.#alive === 0) return { kind: 'finished' }
       else if (this.clock.nextDue === Infinity) return { kind: 'stuck', waiting: this.#waiting() }
       else if (this.clock.nextDue > this.#timeLimit) return this.#late()
       else this.clock.advance()
@@ -156,8 +163,19 @@ export class Scheduler {
     if (task.state === TaskState.waiting) this.makeReady(task)
   }
 
+  /** @internal */ discardTask(task: Task): void {
+    if (task.state === TaskState.running) throw new StateError(`task ${task.name}`, 'cannot be discarded while it runs')
+    this.#end(task)
+  }
+
   /** @internal */ post(group: TaskGroup, handler: () => void): void {
-    this.#posted.push({ group, handler })
+    this.#postedGroups.push(group)
+    this.#postedHandlers.push(handler)
+  }
+
+  /** @internal A new task of a living group. */ begin(task: Task): void {
+    if (!task.daemon) this.#alive++
+    this.makeReady(task)
   }
 
   // A killed program that catches every error and waits again would loop in the host for ever: at last it gets no answer.
@@ -175,7 +193,15 @@ export class Scheduler {
     this.#sliceEnd = Math.min(this.clock.now + this.#hangLimit, this.#timeLimit)
   }
 
-  #runInterrupt({ group, handler }: { readonly group: TaskGroup; readonly handler: () => void }): void {
+  #runInterrupt(): void {
+    const group = this.#postedGroups[this.#postedAt]!
+    const handler = this.#postedHandlers[this.#postedAt]!
+    // Emptied before the handler runs, which may post; and shortened now and then, should it never be empty.
+    if (++this.#postedAt === this.#postedHandlers.length || this.#postedAt === MOST_TAKEN) {
+      this.#postedGroups.splice(0, this.#postedAt)
+      this.#postedHandlers.splice(0, this.#postedAt)
+      this.#postedAt = 0
+    }
     if (group.dead) return
     this.#startSlice()
     this.clock.charge(Count.eventUpcall)
@@ -232,13 +258,9 @@ export class Scheduler {
     task.queue?.remove(task)
     task.timer?.cancel()
     task.state = TaskState.done
+    if (!task.daemon) this.#alive--
     task.group.tasks.delete(task)
     task.ended.wakeAll()
-  }
-
-  #alive(): boolean {
-    for (const group of this.#groups) for (const task of group.tasks) if (!task.daemon) return true
-    return false
   }
 
   #waiting(): Waiting[] {

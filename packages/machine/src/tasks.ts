@@ -109,7 +109,7 @@ export class TaskGroup {
     if (this.#dead) task.state = TaskState.done
     else {
       this.tasks.add(task)
-      this.scheduler.makeReady(task)
+      this.scheduler.begin(task)
     }
     return task
   }
@@ -124,6 +124,15 @@ export class TaskGroup {
     if (this.#dead) return
     this.#dead = true
     for (const task of this.tasks) this.scheduler.killTask(task)
+  }
+
+  /**
+   * As {@link kill}, and no cleanup runs either: the machine below the group is gone, and what it still knows of it (places in memory
+   * above all) is somebody else's. Not from one of the group's own tasks.
+   */
+  discard(): void {
+    this.#dead = true
+    for (const task of this.tasks) this.scheduler.discardTask(task)
   }
 
   /** @internal */ crash(error: unknown, task: Task | null): void {

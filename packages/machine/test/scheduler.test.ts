@@ -173,6 +173,41 @@ test('kill rejects every wait, so that finally runs; other groups go on', async 
   expect(crashes).toEqual([])
 })
 
+test('discard runs nothing of the group any more, not even what a kill began; who joined goes on', async () => {
+  const { scheduler, group, crashes } = started()
+  const other = scheduler.group('other', () => {})
+  const log: string[] = []
+  const queue = scheduler.queue('never')
+  const waits = [() => queue.wait(), () => scheduler.sleep(10), () => scheduler.sleep(1e12)]
+  const tasks = waits.map((wait, i) =>
+    group.spawn(`victim ${i}`, async () => {
+      try {
+        await wait()
+      } finally {
+        log.push('cleaned up')
+      }
+    }),
+  )
+  other.spawn('killer', async () => {
+    await scheduler.sleep(5)
+    group.kill()
+    group.discard()
+    for (const task of tasks) await task.join()
+    expect([group.dead, tasks.every(({ done }) => done)]).toEqual([true, true])
+    await scheduler.sleep(1e6)
+    log.push('killer went on')
+  })
+  expect(await scheduler.run()).toEqual({ kind: 'finished' })
+  expect([log, crashes]).toEqual([['killer went on'], []])
+})
+
+test('a task cannot discard its own group', async () => {
+  const { scheduler, group, crashes } = started()
+  group.spawn('suicide', async () => group.discard())
+  await scheduler.run()
+  expect(crashes.map(({ error }) => error)).toEqual([expect.any(StateError)])
+})
+
 test('kill of a task that never ran, and of the running one', async () => {
   const { scheduler, group, crashes } = started()
   const log: string[] = []

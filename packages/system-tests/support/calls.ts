@@ -1,5 +1,5 @@
 /** Hypercalls as an attacker makes them: any struct, any fields, the rest zero; results as they come. */
-import { DOMID, HYPERCALL, iommu_list, type IommuSubop, XEN_DOMCTL_INTERFACE_VERSION, type HypercallName } from '@iospace/abi'
+import { DOMID, HYPERCALL, type iommu_list, XEN_DOMCTL_INTERFACE_VERSION, type HypercallName } from '@iospace/abi'
 import type { Kernel, KernelBuffer } from '@iospace/linux'
 import type { Fields, Struct, ValueOf } from '@iospace/wire'
 import { page } from './raw-frontend.ts'
@@ -23,13 +23,24 @@ export function call<F extends Fields>(
 }
 
 /** An iommu_op, with `size` as it should be unless said otherwise, and the caller as its subject. */
-export function iommuOp<F extends Fields>(kernel: Kernel, subop: number, struct: Struct<F>, fields: Partial<ValueOf<F>> = {}): Called<F> {
+export function iommuOp<F extends Fields>(
+  kernel: Kernel,
+  subop: number,
+  struct: Struct<F>,
+  fields: Partial<ValueOf<F>> = {},
+): Called<F> {
   const usual = { size: struct.size, domid: DOMID.SELF } as unknown as Partial<ValueOf<F>>
   return call(kernel, 'iommu_op', subop, struct, { ...usual, ...fields })
 }
 
 /** A domctl. */
-export function domctl<F extends Fields>(kernel: Kernel, cmd: number, domain: number, struct: Struct<F>, u: object = {}): Called<F> {
+export function domctl<F extends Fields>(
+  kernel: Kernel,
+  cmd: number,
+  domain: number,
+  struct: Struct<F>,
+  u: object = {},
+): Called<F> {
   const zero = struct.zero()
   const payload = { ...(zero as unknown as { u: object }).u, ...u }
   const value = { ...zero, cmd, domain, interface_version: XEN_DOMCTL_INTERFACE_VERSION, u: payload } as ValueOf<F>
@@ -42,7 +53,11 @@ export function listOf<F extends Fields>(
   struct: Struct<F>,
   elements: readonly Partial<ValueOf<F>>[],
   buffer: KernelBuffer = page(kernel),
-): { readonly list: ValueOf<typeof iommu_list.fields>; readonly buffer: KernelBuffer; readonly read: () => ValueOf<F>[] } {
+): {
+  readonly list: ValueOf<typeof iommu_list.fields>
+  readonly buffer: KernelBuffer
+  readonly read: () => ValueOf<F>[]
+} {
   elements.forEach((element, i) => buffer.writeStruct(struct, { ...struct.zero(), ...element }, i * struct.size))
   return {
     list: { array: BigInt(buffer.address()), count: elements.length, stride: struct.size },
@@ -54,5 +69,3 @@ export function listOf<F extends Fields>(
 /** A call with raw numbers in its registers. */
 export const raw = (kernel: Kernel, name: HypercallName, ...registers: number[]): number =>
   kernel.hypercalls.gate(HYPERCALL[name], ...registers)
-
-export type { IommuSubop }

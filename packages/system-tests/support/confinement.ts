@@ -43,11 +43,13 @@ function whatIsWrong(frame: Frame, owner: number, access: number): string | null
   // A grant in use, or a mapping, holds the frame beyond its owner's own reference; and its type, for writing.
   const held = frame.count - (frame.kept ? 1 : 0)
   if (held < 1) return `which is domain ${frame.owner}’s and not held by a grant`
-  return (access & 2) !== 0 && frame.typeCount === 0 ? `which is domain ${frame.owner}’s and not held for writing` : null
+  return (access & 2) !== 0 && frame.typeCount === 0
+    ? `which is domain ${frame.owner}’s and not held for writing`
+    : null
 }
 
 /** Calls after which nobody can reach more or less than before. */
-const HARMLESS = /^(event_channel_op|sched_op|console_io|xen_version|domctl\.getdomaininfo|iommu_op\.query)/
+const HARMLESS = /^(event_channel_op|sched_op|console_io|xen_version|domctl\.getdomaininfo|iommu_op\.query)|unknown$/
 
 /** A trace sink that looks at the end of every hypercall that matters, and keeps the first breaches that it sees. */
 export class ConfinementWatch implements TraceSink {

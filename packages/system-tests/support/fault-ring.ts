@@ -1,5 +1,12 @@
 /** The attacker's fault ring, read straight from its pages. */
-import { FAULT_FLAGS, FAULT_RECORDS_PER_PAGE, iommu_fault_control, iommu_fault_record, IOMMU_OP, iommu_set_fault_ring } from '@iospace/abi'
+import {
+  FAULT_FLAGS,
+  FAULT_RECORDS_PER_PAGE,
+  iommu_fault_control,
+  iommu_fault_record,
+  IOMMU_OP,
+  iommu_set_fault_ring,
+} from '@iospace/abi'
 import type { Kernel, KernelBuffer } from '@iospace/linux'
 import { iommuOp } from './calls.ts'
 import { page } from './raw-frontend.ts'
@@ -28,7 +35,10 @@ export class FaultRing {
     const frame = (buffer: KernelBuffer): number => kernel.memory.platform.machineFrame(buffer.pfn)
     list.write32(0, frame(records))
     const gfns = { array: BigInt(list.address()), count: 1, stride: 8 }
-    const { result } = iommuOp(kernel, IOMMU_OP.set_fault_ring, iommu_set_fault_ring, { control_gfn: BigInt(frame(control)), gfns })
+    const { result } = iommuOp(kernel, IOMMU_OP.set_fault_ring, iommu_set_fault_ring, {
+      control_gfn: BigInt(frame(control)),
+      gfns,
+    })
     return result === 0 ? new FaultRing(control, records) : null
   }
 

@@ -2,7 +2,16 @@
  * A back-end written by an attacker who owns the driver domain: it connects to front-ends by the rules, then answers whatever a test
  * wants, maps what it is granted, and keeps it as long as it likes. Nothing of blkback is in it, and there is no disk.
  */
-import { BLKIF_RING_SLOTS, blkif_request, blkif_response, GNTMAP, PAGE_SIZE, ring_header, ringOffset, XENBUS_STATE } from '@iospace/abi'
+import {
+  BLKIF_RING_SLOTS,
+  blkif_request,
+  blkif_response,
+  GNTMAP,
+  PAGE_SIZE,
+  ring_header,
+  ringOffset,
+  XENBUS_STATE,
+} from '@iospace/abi'
 import { shutdownRequest, type Kernel, type KernelBuffer } from '@iospace/linux'
 import { mapGrant, unmapGrant, type MapResult } from './raw-grants.ts'
 import { XVDA } from './raw-frontend.ts'
@@ -18,7 +27,13 @@ export interface Lies {
   readonly staysOpen?: boolean
 }
 
-const HONEST = { sectors: 400, 'sector-size': 512, 'physical-sector-size': 512, info: 0, 'feature-flush-cache': 1 } as const
+const HONEST = {
+  sectors: 400,
+  'sector-size': 512,
+  'physical-sector-size': 512,
+  info: 0,
+  'feature-flush-cache': 1,
+} as const
 
 export class RawBackend {
   readonly kernel: Kernel
@@ -43,7 +58,8 @@ export class RawBackend {
     const { kernel, path } = this
     const { xenstore } = kernel
     const front = await this.#wait(path, () => xenstore.read(`${path}/frontend`))
-    for (const [name, value] of Object.entries({ ...HONEST, ...this.#lies.nodes })) await xenstore.write(`${path}/${name}`, value)
+    for (const [name, value] of Object.entries({ ...HONEST, ...this.#lies.nodes }))
+      await xenstore.write(`${path}/${name}`, value)
     await xenstore.write(`${path}/state`, XENBUS_STATE.InitWait)
     const state = (): Promise<number | undefined> => xenstore.readNumber(`${front}/state`)
     await this.#wait(`${front}/state`, async () => (await state()) === XENBUS_STATE.Initialised || undefined)

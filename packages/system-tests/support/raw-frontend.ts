@@ -77,7 +77,10 @@ export class RawFrontend {
   }
 
   /** Publishes a ring and waits until the back-end has connected to it, or refused. */
-  static async open(kernel: Kernel, { disk = XVDA, ringRef, port, protocol = 'x86_64-abi' }: RawOptions = {}): Promise<RawFrontend> {
+  static async open(
+    kernel: Kernel,
+    { disk = XVDA, ringRef, port, protocol = 'x86_64-abi' }: RawOptions = {},
+  ): Promise<RawFrontend> {
     const path = `device/vbd/${disk}`
     const { xenstore } = kernel
     const backendPath = (await xenstore.read(`${path}/backend`))!
@@ -114,7 +117,10 @@ export class RawFrontend {
   }
 
   /** Writes a request into the slot of `index` without publishing it; its id. */
-  put(index: number, { operation = BLKIF_OP.READ, segments = [], count, sector = 0n, id = this.#nextId++ }: RawRequest): bigint {
+  put(
+    index: number,
+    { operation = BLKIF_OP.READ, segments = [], count, sector = 0n, id = this.#nextId++ }: RawRequest,
+  ): bigint {
     const zero = blkif_request.zero() as Request & { seg: ValueOf<typeof blkif_request.fields>['seg'] }
     const seg = zero.seg.map((empty, i) => {
       const segment = segments[i]

@@ -36,7 +36,8 @@ export function reachOf(system: System, requester: number, root: number = rootOf
   const upper = entry(system, rootEntry.frame, at + 1)
   if ((lower.low & ContextEntry.present) === 0) return []
   const type = (lower.low >>> ContextEntry.typeShift) & ContextEntry.typeMask
-  if (type !== vtd.TranslationType.untranslated) throw new Error(`device ${requester.toString(16)} is translated as type ${type}`)
+  if (type !== vtd.TranslationType.untranslated)
+    throw new Error(`device ${requester.toString(16)} is translated as type ${type}`)
   const reached: Reached[] = []
   collect(system, lower.frame, (upper.low & ContextEntry.widthMask) + 2, 0, PageEntry.rights, reached)
   return reached

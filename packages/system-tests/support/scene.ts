@@ -16,7 +16,7 @@ import {
   type SystemDescription,
   type SystemOutcome,
 } from '@iospace/lab'
-import type { EndedDomain } from '@iospace/toolstack'
+import type { EndedDomain, IommuLimits } from '@iospace/toolstack'
 import { Random, type TaskGroup } from '@iospace/machine'
 import { vi } from 'vitest'
 import { ConfinementWatch } from './confinement.ts'
@@ -45,6 +45,8 @@ export interface Scene {
   readonly neighbour?: Program
   /** The attacker has a rogue device, and is lent a page by the control domain. */
   readonly rogue?: boolean
+  /** Other limits than usual for the attacker. */
+  readonly limits?: Partial<IommuLimits>
   /** What everyone reads as xvda. */
   readonly image?: BlockStore
   /** A disk of its own for the attacker to write to, as xvdb. */
@@ -144,7 +146,9 @@ export async function play(scene: Scene): Promise<Played> {
       scene,
       system,
       outcome,
-      crashes: outcome.crashes.map(({ domain, error }) => `${domain}: ${error instanceof Error ? error.message : String(error)}`),
+      crashes: outcome.crashes.map(
+        ({ domain, error }) => `${domain}: ${error instanceof Error ? error.message : String(error)}`,
+      ),
       neighbour: hashes,
       expected: hashOf(image),
       ended,
@@ -202,7 +206,7 @@ function describeScene(scene: Scene, dma: Dma, iommu: 'vtd' | 'none', bytes: num
         devices: rogue ? ['rogue'] : [],
         borrows: rogue,
         disks: [disk, ...second],
-        limits,
+        limits: { ...limits, ...scene.limits },
       },
       { name: NEIGHBOUR, program: NEIGHBOUR, memoryMiB: 4, disks: [disk] },
     ],

@@ -14,11 +14,16 @@ export interface Expected {
 }
 
 /** The neighbour read its disk twice; every book balances; no frame is lost; no device reaches anything; and the run came to its end. */
-export async function expectUnharmed(played: Played, { crashes = [], driverDies = false }: Expected = {}): Promise<void> {
+export async function expectUnharmed(
+  played: Played,
+  { crashes = [], driverDies = false }: Expected = {},
+): Promise<void> {
   const { outcome, system, confinement, neighbour, expected } = played
   expect(outcome.waiting).toEqual([])
   expect(outcome.finished).toBe(true)
-  expect(played.crashes).toEqual(crashes.map((crash) => (typeof crash === 'string' ? crash : expect.stringMatching(crash))))
+  expect(played.crashes).toEqual(
+    crashes.map((crash) => (typeof crash === 'string' ? crash : expect.stringMatching(crash))),
+  )
   if (!driverDies) expect(neighbour).toEqual([expected, expected])
   expect(system).toHaveBalancedBooks()
   expect(confinement.found).toEqual([])
@@ -41,8 +46,8 @@ async function expectNoFrameLost({ system, scene }: Played): Promise<void> {
 const calm = new Map<string, Promise<number>>()
 
 /** The hypervisor's frames after the same scene with an attacker who does nothing. */
-function calmFrames({ dma, iommu, rogue, scratch }: Scene): Promise<number> {
-  const key = JSON.stringify([dma, iommu, rogue, scratch?.bytes])
+function calmFrames({ dma, iommu, rogue, scratch, limits }: Scene): Promise<number> {
+  const key = JSON.stringify([dma, iommu, rogue, scratch?.bytes, limits])
   let frames = calm.get(key)
   if (frames === undefined) {
     const quiet: Scene = {
@@ -51,6 +56,7 @@ function calmFrames({ dma, iommu, rogue, scratch }: Scene): Promise<number> {
       ...(iommu === undefined ? {} : { iommu }),
       ...(rogue === undefined ? {} : { rogue }),
       ...(scratch === undefined ? {} : { scratch }),
+      ...(limits === undefined ? {} : { limits }),
     }
     frames = play(quiet).then(({ system }) => framesOf(system).hypervisor)
     calm.set(key, frames)

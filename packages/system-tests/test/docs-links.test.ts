@@ -4,9 +4,13 @@ import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '../../..')
-const files = globSync('{*.md,docs/**/*.md,packages/*/*.md,apps/*/*.md,packages/system-tests/attacks/**/*.md}', { cwd: ROOT })
+const files = globSync('{*.md,docs/**/*.md,packages/*/*.md,apps/*/*.md,packages/system-tests/attacks/**/*.md}', {
+  cwd: ROOT,
+})
 
 test.each(files)('%s: its links lead to files that exist', (file) => {
-  const links = [...readFileSync(join(ROOT, file), 'utf8').matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(([, link]) => link!)
+  const links = [...readFileSync(join(ROOT, file), 'utf8').matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(
+    ([, link]) => link!,
+  )
   expect(links.filter((link) => !existsSync(join(ROOT, dirname(file), link)))).toEqual([])
 })

@@ -92,7 +92,8 @@ function openTrace(path: string | null, image: ImageFile, out: OutputFile | null
     const other = taken.find((each) => sameFile(path, each))
     if (other !== undefined) throw new UsageError(`--trace ${path} would overwrite ${other}`)
     // Opening a pipe waits for its other end.
-    if (statSync(path, { throwIfNoEntry: false })?.isFIFO()) throw new UsageError(`--trace ${path} is a pipe, not a file`)
+    if (statSync(path, { throwIfNoEntry: false })?.isFIFO())
+      throw new UsageError(`--trace ${path} is a pipe, not a file`)
     return new TraceFile(path)
   } catch (error) {
     // Bad usage leaves nothing behind.

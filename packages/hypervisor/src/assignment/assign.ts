@@ -20,9 +20,12 @@ export function mayAssign(core: Core, domain: Domain, device: Device): number {
   if (domain.dying) return -Errno.EINVAL
   if (device.owner !== DOMID_CONTROL && device.owner !== DOMID.IO) return -Errno.EBUSY
   if (driver !== null) {
-    const strangers = core.devices.group(device).filter((mate) => mate !== device && mate.owner !== DOMID.IO && mate.owner !== domain.domid)
+    const strangers = core.devices
+      .group(device)
+      .filter((mate) => mate !== device && mate.owner !== DOMID.IO && mate.owner !== domain.domid)
     if (strangers.length > 0) return -Errno.EXDEV
-    if (!driver.capabilities.interruptIsolation && (permissions & LIMIT_PERMISSION.UNSAFE_INTERRUPTS) === 0) return -Errno.EPERM
+    if (!driver.capabilities.interruptIsolation && (permissions & LIMIT_PERMISSION.UNSAFE_INTERRUPTS) === 0)
+      return -Errno.EPERM
   }
   // What its last owner programmed is still in it, and a fenced one does not master the bus.
   if (!device.clean || device.fenced) return -Errno.EBUSY
@@ -81,8 +84,7 @@ export function moveRequester(core: Core, domain: Domain, device: Device, id: nu
   }
   for (const mate of core.devices.withRequester(device.requester)) {
     if (mate !== device && mate.owner !== domain.domid) continue
-    mate.space = id
-    core.machine.trace?.device(core.clock.now, mate.sbdf, domain.domid, id)
+    setSpace(core, mate, id, mate.owner === domain.domid)
   }
   return 0
 }
@@ -96,14 +98,21 @@ export function blockRequester(core: Core, device: Device, whole: boolean): numb
     core.devices.fence(device)
     return 0
   }
-  const mates = core.devices.withRequester(device.requester).filter((mate) => mate !== device && mate.owner === device.owner && mate.space >= 0)
-  device.space = -1
+  const mates = core.devices
+    .withRequester(device.requester)
+    .filter((mate) => mate !== device && mate.owner === device.owner && mate.space >= 0)
+  setSpace(core, device, -1, device.space >= 0)
   if (mates.length > 0 && !whole) {
     core.devices.fence(device)
     return 0
   }
-  for (const mate of mates) mate.space = -1
+  for (const mate of mates) setSpace(core, mate, -1, true)
   return core.devices.block(device.requester) ? 0 : -Errno.EIO
+}
+
+function setSpace(core: Core, device: Device, space: number, told: boolean): void {
+  device.space = space
+  if (told) core.machine.trace?.device(core.clock.now, device.sbdf, device.owner, space)
 }
 
 function giveToControl(core: Core, device: Device): number {

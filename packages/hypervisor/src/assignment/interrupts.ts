@@ -25,7 +25,8 @@ export class InterruptVectors {
 
   constructor(core: Core) {
     this.#core = core
-    for (let vector = FIRST_VECTOR; vector <= LAST_VECTOR; vector++) core.machine.interrupts.handle(vector, (got) => this.#deliver(got))
+    for (let vector = FIRST_VECTOR; vector <= LAST_VECTOR; vector++)
+      core.machine.interrupts.handle(vector, (got) => this.#deliver(got))
   }
 
   /** A new pirq of `domain` for `device`; null when no number or vector is left. */
@@ -46,7 +47,7 @@ export class InterruptVectors {
   free(domain: Domain, pirq: Pirq): void {
     setMessageInterrupt(this.#core, pirq.device, -1)
     this.#holders[pirq.vector] = undefined
-    delete domain.pirqs[pirq.number]
+    domain.pirqs[pirq.number] = undefined
     pirq.device.pirq = null
   }
 

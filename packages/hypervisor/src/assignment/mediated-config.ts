@@ -6,7 +6,6 @@ import { Command, Config, Express, Msi } from '@iospace/machine'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 import type { Device } from './device.ts'
-import { setMessageInterrupt } from './interrupts.ts'
 import { resetDevice } from './reset.ts'
 
 const CONFIG_BYTES = 4096
@@ -28,7 +27,14 @@ export function readConfig(core: Core, domain: Domain, sbdf: number, offset: num
   return value
 }
 
-export function writeConfig(core: Core, domain: Domain, sbdf: number, offset: number, size: number, value: number): void {
+export function writeConfig(
+  core: Core,
+  domain: Domain,
+  sbdf: number,
+  offset: number,
+  size: number,
+  value: number,
+): void {
   const device = lookUp(core, domain, sbdf, offset, size)
   if (device === undefined) return
   const { pci } = core.machine
@@ -41,15 +47,20 @@ export function writeConfig(core: Core, domain: Domain, sbdf: number, offset: nu
     pci.configWrite(device.sbdf, Config.command, 2, bits)
   } else if (offset === Config.interruptLine) {
     pci.configWrite(device.sbdf, Config.interruptLine, 1, value & 0xff)
-  } else if (device.express !== 0 && offset === device.express + Express.deviceControl && size >= 2 && (value & Express.initiateReset) !== 0) {
+  } else if (
+    device.express !== 0 &&
+    offset === device.express + Express.deviceControl &&
+    size >= 2 &&
+    (value & Express.initiateReset) !== 0
+  ) {
     // A function-level reset would lose the BARs and the interrupt: done for the domain, with both restored.
     resetDevice(core, device, false)
-    if (device.pirq !== null && device.pirq.port !== 0) setMessageInterrupt(core, device, device.pirq.vector)
   }
 }
 
 function lookUp(core: Core, domain: Domain, sbdf: number, offset: number, size: number): Device | undefined {
-  const aligned = (size === 1 || size === 2 || size === 4) && offset >= 0 && offset + size <= CONFIG_BYTES && offset % size === 0
+  const aligned =
+    (size === 1 || size === 2 || size === 4) && offset >= 0 && offset + size <= CONFIG_BYTES && offset % size === 0
   return aligned && !domain.dying ? core.devices.named(domain, sbdf) : undefined
 }
 

@@ -1,12 +1,6 @@
 /** `XEN_DOMCTL_createdomain`, and the making of dom0. */
 import type { Value } from '@iospace/wire'
-import {
-  DOMID,
-  Errno,
-  EVTCHN_2L_NR_CHANNELS,
-  XEN_DOMCTL_CDF,
-  type xen_domctl_createdomain,
-} from '@iospace/abi'
+import { DOMID, Errno, EVTCHN_2L_NR_CHANNELS, XEN_DOMCTL_CDF, type xen_domctl_createdomain } from '@iospace/abi'
 import type { Core } from '../core.ts'
 import { Domain, type Limits } from '../domain.ts'
 import { EventPorts } from '../event-channel/ports.ts'
@@ -20,7 +14,14 @@ const KNOWN_FLAGS = XEN_DOMCTL_CDF.xs_domain | XEN_DOMCTL_CDF.iommu
 export const DEFAULT_GRANT_FRAMES = 64
 export const DEFAULT_MAPTRACK_FRAMES = 1024
 /** What a domain may use before the control domain has set limits: tables for a mirror, nothing else. */
-const FIRST_LIMITS: Limits = { maxSpaces: 0, maxPinned: 0, maxTablePages: 4096, maxDeferred: 0, maxDeferredAge: 0, permissions: 0 }
+const FIRST_LIMITS: Limits = {
+  maxSpaces: 0,
+  maxPinned: 0,
+  maxTablePages: 4096,
+  maxDeferred: 0,
+  maxDeferredAge: 0,
+  permissions: 0,
+}
 
 /** The new domain's id, or a negative errno. `domid` 0 or reserved: the hypervisor picks. */
 export function createDomain(core: Core, domid: number, config: Value<typeof xen_domctl_createdomain>): number {

@@ -16,7 +16,12 @@ import type { Call } from '../call.ts'
 import type { Core } from '../core.ts'
 
 /** assign, test_assign and deassign. */
-export function deviceControl(core: Core, command: number, domid: number, u: Value<typeof xen_domctl_assign_device>): number {
+export function deviceControl(
+  core: Core,
+  command: number,
+  domid: number,
+  u: Value<typeof xen_domctl_assign_device>,
+): number {
   const test = command === XEN_DOMCTL.test_assign_device
   const pseudo = domid === DOMID.IO || (test && domid === DOMID.INVALID)
   const domain = pseudo ? undefined : core.domains[domid]

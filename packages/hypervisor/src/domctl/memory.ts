@@ -22,7 +22,8 @@ export function iomemPermission(caller: Domain, domain: Domain, u: Value<typeof 
   if (frames === 0 || u.first_mfn + u.nr_mfns >= 2n ** 40n) return -Errno.EINVAL
   if (u.allow_access === 0) domain.mmio.revoke(first, frames)
   else {
-    for (let i = 0; i < frames; i++) if (!caller.mmio.allows(first + i) && !domain.mmio.allows(first + i)) return -Errno.EPERM
+    for (let i = 0; i < frames; i++)
+      if (!caller.mmio.allows(first + i) && !domain.mmio.allows(first + i)) return -Errno.EPERM
     domain.mmio.grant(first, frames)
   }
   return 0

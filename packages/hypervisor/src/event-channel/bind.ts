@@ -18,7 +18,12 @@ export function bindInterdomain(core: Core, caller: Domain, remoteDom: number, r
   const remote = core.find(caller, remoteDom)
   if (remote === undefined) return -Errno.ESRCH
   const { ports } = remote
-  if (!ports.valid(remotePort) || ports.state[remotePort] !== EVTCHNSTAT.unbound || ports.remote[remotePort] !== caller.domid) return -Errno.EINVAL
+  if (
+    !ports.valid(remotePort) ||
+    ports.state[remotePort] !== EVTCHNSTAT.unbound ||
+    ports.remote[remotePort] !== caller.domid
+  )
+    return -Errno.EINVAL
   const port = caller.ports.allocate(EVTCHNSTAT.interdomain, remote.domid, remotePort)
   if (port < 0) return -Errno.ENOSPC
   ports.bind(remotePort, EVTCHNSTAT.interdomain, caller.domid, port)

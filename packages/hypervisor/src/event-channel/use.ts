@@ -1,5 +1,5 @@
 /** Using and ending event channels. */
-import { EVTCHNSTAT, Errno, evtchn_status } from '@iospace/abi'
+import { EVTCHNSTAT, Errno, type evtchn_status } from '@iospace/abi'
 import type { Value } from '@iospace/wire'
 import { setMessageInterrupt } from '../assignment/interrupts.ts'
 import type { Core } from '../core.ts'

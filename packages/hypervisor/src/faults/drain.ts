@@ -23,7 +23,6 @@ export function drainFaults(core: Core): void {
 
 function report(core: Core, fault: IommuFault): void {
   const devices = core.devices.withRequester(fault.requester)
-  const address = (fault.hi >>> 0) * 2 ** 32 + (fault.lo >>> 0)
   if (fault.lostBefore) markLost(core)
   const device = devices[0]
   const domain = device === undefined ? undefined : core.domains[device.owner]
@@ -82,7 +81,7 @@ function markLost(core: Core): void {
 function reasonOf(domain: Domain, device: Device, fault: IommuFault): number {
   if (device.space < 0) return FAULT_REASON.BLOCKED
   if (!fault.addressValid) return FAULT_REASON.UNKNOWN
-  const space = domain.spaces[device.space]
+  const space = domain.spaces.get(device.space)
   const page = (fault.hi >>> 0) * 2 ** 20 + (fault.lo >>> 12)
   if (space === undefined) return FAULT_REASON.NOT_MAPPED
   if (page >= space.window.end) return FAULT_REASON.OUT_OF_RANGE

@@ -1,5 +1,10 @@
 /** One record into a domain's fault ring, in the steps of the protocol (abi/iommu-op/fault.ts). */
-import { FAULT_RECORDS_PER_PAGE, HANDLE_NONE, iommu_fault_control as control, iommu_fault_record as record } from '@iospace/abi'
+import {
+  FAULT_RECORDS_PER_PAGE,
+  HANDLE_NONE,
+  iommu_fault_control as control,
+  iommu_fault_record as record,
+} from '@iospace/abi'
 import { PAGE_SIZE } from '@iospace/machine'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'

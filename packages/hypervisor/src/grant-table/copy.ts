@@ -22,7 +22,7 @@ export function copyElement(call: Call, at: number): void {
 }
 
 function one(call: Call, at: number): number {
-  const { core, caller } = call
+  const { core } = call
   const w = call.words
   const flags = (w[at + words.flags]! >>> shifts.flags) & 0xffff
   const length = (w[at + words.len]! >>> shifts.len) & 0xffff
@@ -33,10 +33,26 @@ function one(call: Call, at: number): number {
   const fromOffset = (w[at + words['source.offset']]! >>> shifts['source.offset']) & 0xffff
   const toOffset = (w[at + words['dest.offset']]! >>> shifts['dest.offset']) & 0xffff
   const source: Side = { granter: null, ref: 0, index: -1 }
-  const status = claim(call, from, (flags & GNTCOPY.source_gref) !== 0, w[at + words['source.u']]!, w[at + words['source.u'] + 1]!, true, source)
+  const status = claim(
+    call,
+    from,
+    (flags & GNTCOPY.source_gref) !== 0,
+    w[at + words['source.u']]!,
+    w[at + words['source.u'] + 1]!,
+    true,
+    source,
+  )
   if (status !== GNTST.okay) return status
   const dest: Side = { granter: null, ref: 0, index: -1 }
-  const claimed = claim(call, to, (flags & GNTCOPY.dest_gref) !== 0, w[at + words['dest.u']]!, w[at + words['dest.u'] + 1]!, false, dest)
+  const claimed = claim(
+    call,
+    to,
+    (flags & GNTCOPY.dest_gref) !== 0,
+    w[at + words['dest.u']]!,
+    w[at + words['dest.u'] + 1]!,
+    false,
+    dest,
+  )
   if (claimed !== GNTST.okay) {
     letGo(call, source, true)
     return claimed
@@ -59,7 +75,15 @@ function domainOf(call: Call, domid: number, byReference: boolean): Domain | num
   return domain.dying ? GNTST.general_error : domain
 }
 
-function claim(call: Call, domain: Domain, byReference: boolean, lo: number, hi: number, readonly: boolean, side: Side): number {
+function claim(
+  call: Call,
+  domain: Domain,
+  byReference: boolean,
+  lo: number,
+  hi: number,
+  readonly: boolean,
+  side: Side,
+): number {
   const { core, caller } = call
   if (byReference) {
     const ref = lo >>> 0

@@ -15,22 +15,24 @@ import {
   gnttab_setup_table,
   gnttab_unmap_grant_ref,
 } from '@iospace/abi'
-import { type Call, LIST_BYTES } from '../call.ts'
+import type { Call } from '../call.ts'
 import { copyElement } from './copy.ts'
 import { mapGrantRef } from './map.ts'
 import { UNMAP_BATCH, UnmapBatch } from './unmap.ts'
+
+// Constants of other modules as this module's own: those are what the compiler folds.
+const MAP = GNTTABOP.map_grant_ref
+const COPY = GNTTABOP.copy
 
 export function grantTableOp(call: Call, command: number, pointer: number, count: number): number {
   if (!(count >= 0 && count <= 0x7fff_ffff)) return -Errno.EINVAL
   switch (command) {
     case GNTTABOP.map_grant_ref:
-      return elements(call, pointer, count, gnttab_map_grant_ref.size, UNMAP_BATCH, (at) => mapGrantRef(call, at))
-    case GNTTABOP.unmap_grant_ref: {
-      const batch = new UnmapBatch(call.core, call.caller)
-      return elements(call, pointer, count, gnttab_unmap_grant_ref.size, UNMAP_BATCH, (at) => batch.add(call.words, at), () => batch.finish(call.words))
-    }
+      return elements(call, command, pointer, count, gnttab_map_grant_ref.size)
+    case GNTTABOP.unmap_grant_ref:
+      return elements(call, command, pointer, count, gnttab_unmap_grant_ref.size)
     case GNTTABOP.copy:
-      return elements(call, pointer, count, gnttab_copy.size, UNMAP_BATCH, (at) => copyElement(call, at))
+      return elements(call, command, pointer, count, gnttab_copy.size)
     case GNTTABOP.setup_table:
       return count === 1 ? setupTable(call, pointer) : -Errno.EINVAL
     case GNTTABOP.query_size:
@@ -44,21 +46,25 @@ export function grantTableOp(call: Call, command: number, pointer: number, count
   }
 }
 
-/** Runs `each` on every element, `batch` of them between copy-in and copy-out, and `after` before the copy-out. */
-function elements(call: Call, pointer: number, count: number, size: number, batch: number, each: (at: number) => void, after?: () => void): number {
-  const { core, caller } = call
-  const most = Math.min(batch, Math.floor(LIST_BYTES / size))
-  for (let done = 0; done < count; ) {
-    const now = Math.min(most, count - done)
-    const held = call.list
-    if (!held.take(core.frames, caller.p2m, pointer + done * size, now * size, true)) return -Errno.EFAULT
-    held.copyIn(core.memory, 0, call.listAt, now * size)
-    for (let i = 0; i < now; i++) each((call.listAt + i * size) >> 2)
-    after?.()
-    held.copyOut(core.memory, call.listAt, 0, now * size)
-    held.drop(core.frames)
+/** Does `command` for every element of the list, a batch of them between copy-in and copy-out. */
+function elements(call: Call, command: number, pointer: number, count: number, size: number): number {
+  const { core, caller, list, listAt, words } = call
+  for (let done = 0; done < count;) {
+    const now = Math.min(UNMAP_BATCH, count - done)
+    if (!list.take(core.frames, caller.p2m, pointer + done * size, now * size, true)) return -Errno.EFAULT
+    list.copyIn(core.memory, 0, listAt, now * size)
+    const end = (listAt + now * size) >> 2
+    if (command === MAP) for (let at = listAt >> 2; at < end; at += size >> 2) mapGrantRef(call, at)
+    else if (command === COPY) for (let at = listAt >> 2; at < end; at += size >> 2) copyElement(call, at)
+    else {
+      const batch = (call.unmapBatch ??= new UnmapBatch(core)).begin(caller)
+      for (let at = listAt >> 2; at < end; at += size >> 2) batch.add(words, at)
+      batch.finish(words)
+    }
+    list.copyOut(core.memory, listAt, 0, now * size)
+    list.drop(core.frames)
     done += now
-    core.preempt()
+    core.pause(now)
     if (caller.dying) return -Errno.ESRCH
   }
   return 0
@@ -75,7 +81,8 @@ function setupTable(call: Call, pointer: number): number {
   else {
     argument.status = GNTST.okay
     for (let i = 0; i < argument.nr_frames; i++) {
-      if (!call.writeU64(Number(argument.frame_list) + 8 * i, core.mfn(domain.grants.frames[i]!))) argument.status = GNTST.bad_virt_addr
+      if (!call.writeU64(Number(argument.frame_list) + 8 * i, core.mfn(domain.grants.frames[i]!)))
+        argument.status = GNTST.bad_virt_addr
     }
   }
   return call.write(gnttab_setup_table, pointer, argument) ? 0 : -Errno.EFAULT

@@ -1,6 +1,7 @@
 /** `GNTTABOP_map_grant_ref`: one element. Source: xen/common/grant_table.c (map_grant_ref); statuses as real Xen 4.17 answers. */
-import { GNTMAP, GNTST, gnttab_map_grant_ref as map } from '@iospace/abi'
+import { DEFAULT_KIND, GNTMAP, GNTST, SPACE_DEFAULT, gnttab_map_grant_ref as map } from '@iospace/abi'
 import type { Call } from '../call.ts'
+import { ensureDefault } from '../io-space/default-space.ts'
 import { mapDeviceGrant } from '../io-space/device-grant.ts'
 import { SlotKind } from '../p2m.ts'
 import { Use, pinGrant, unpinGrant } from './pin.ts'
@@ -44,8 +45,14 @@ function one(call: Call, at: number): number {
   if (status === GNTST.okay && caller.mirror !== null) {
     // Whatever is mapped, devices of a mirror reach it: as in Xen.
     if (granter !== caller && !caller.mirror.addGrant(index, readonly)) status = GNTST.general_error
-  } else if (status === GNTST.okay && (use & Use.device) !== 0 && caller.spaces[0] !== undefined) {
-    ioPage = mapDeviceGrant(core, caller.spaces[0], index, readonly)
+  } else if (
+    status === GNTST.okay &&
+    (use & Use.device) !== 0 &&
+    core.driver !== null &&
+    caller.defaultKind === DEFAULT_KIND.EMPTY
+  ) {
+    ioPage =
+      ensureDefault(core, caller) === 0 ? mapDeviceGrant(core, caller.spaces.get(SPACE_DEFAULT)!, index, readonly) : -1
     if (ioPage < 0) status = GNTST.no_device_space
   }
   if (status !== GNTST.okay) {

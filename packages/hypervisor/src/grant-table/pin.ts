@@ -33,7 +33,14 @@ const USE_DEVICE = Use.device
  * Takes grant `ref` of `granter` into use by `mapper`: references of the frame for each part of `use`, reading/writing set in the entry.
  * GNTST; unless it is okay nothing changed. The frame is then `granter.grants.frame[ref]`.
  */
-export function pinGrant(core: Core, granter: Domain, ref: number, mapper: Domain, readonly: boolean, use: number): number {
+export function pinGrant(
+  core: Core,
+  granter: Domain,
+  ref: number,
+  mapper: Domain,
+  readonly: boolean,
+  use: number,
+): number {
   const { grants } = granter
   const { frames } = core
   if (ref >= grants.entries) return GNTST.bad_gntref
@@ -90,7 +97,10 @@ export function unpinGrant(core: Core, granter: Domain, ref: number, readonly: b
 }
 
 function one(readonly: boolean, use: number): number {
-  return ((use & USE_HOST) === 0 ? 0 : readonly ? HOST_READ : HOST_WRITE) + ((use & USE_DEVICE) === 0 ? 0 : readonly ? DEVICE_READ : DEVICE_WRITE)
+  return (
+    ((use & USE_HOST) === 0 ? 0 : readonly ? HOST_READ : HOST_WRITE) +
+    ((use & USE_DEVICE) === 0 ? 0 : readonly ? DEVICE_READ : DEVICE_WRITE)
+  )
 }
 
 function entryAt(ref: number): number {

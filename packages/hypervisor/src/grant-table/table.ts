@@ -36,12 +36,14 @@ export class GrantTable {
       this.frames.push(index)
     }
     if (this.pin.length < this.entries) {
+      // Twice as long each time: a guest that takes its frames one by one would else make us copy all of it for each.
+      const entries = Math.min(this.maxFrames * GRANT_ENTRIES_PER_FRAME, Math.max(this.entries, 2 * this.pin.length))
       const { pin, frame, mapper } = this
-      this.pin = new Uint32Array(this.entries)
+      this.pin = new Uint32Array(entries)
       this.pin.set(pin)
-      this.frame = new Int32Array(this.entries)
+      this.frame = new Int32Array(entries)
       this.frame.set(frame)
-      this.mapper = new Uint16Array(this.entries)
+      this.mapper = new Uint16Array(entries)
       this.mapper.set(mapper)
     }
     return true

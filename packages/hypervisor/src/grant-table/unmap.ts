@@ -18,7 +18,7 @@ export const UNMAP_BATCH = 32
 
 export class UnmapBatch {
   readonly #core: Core
-  readonly #mapper: Domain
+  #mapper!: Domain
   readonly #handle = new Int32Array(UNMAP_BATCH)
   /** GNTMAP parts that the element ends; 0: none. */
   readonly #ended = new Uint8Array(UNMAP_BATCH)
@@ -28,9 +28,16 @@ export class UnmapBatch {
   #count = 0
   #invalidate = false
 
-  constructor(core: Core, mapper: Domain) {
+  constructor(core: Core) {
     this.#core = core
+  }
+
+  /** Begins an empty batch of `mapper`. */
+  begin(mapper: Domain): this {
     this.#mapper = mapper
+    this.#count = 0
+    this.#invalidate = false
+    return this
   }
 
   /** Ends what the element at word `at` names, as far as reaching it goes; writes its status. */
@@ -68,7 +75,7 @@ export class UnmapBatch {
     // The handle, and with it the mirror's entry, goes with the last part (XSA-394).
     const gone = ended !== 0 && ended === parts
     if ((ended & GNTMAP.device_map) !== 0 && ioPage >= 0) {
-      if (!clearDeviceGrant(mapper.spaces[0]!, ioPage)) return GNTST.general_error
+      if (!clearDeviceGrant(mapper.spaces.get(0)!, ioPage)) return GNTST.general_error
       this.#invalidate = true
     }
     if (gone && mapper.mirror !== null && granter !== mapper) {
@@ -96,7 +103,7 @@ export class UnmapBatch {
     const core = this.#core
     const mapper = this.#mapper
     const complete = !this.#invalidate || completeInvalidations(core)
-    const space = mapper.spaces[0]
+    const space = mapper.spaces.get(0)
     for (let n = 0; n < this.#count; n++) {
       const ended = this.#ended[n]!
       if (ended === 0) continue
@@ -117,7 +124,14 @@ export class UnmapBatch {
   }
 }
 
-function release(core: Core, mapper: Domain, space: Space | undefined, handle: number, ended: number, last: boolean): void {
+function release(
+  core: Core,
+  mapper: Domain,
+  space: Space | undefined,
+  handle: number,
+  ended: number,
+  last: boolean,
+): void {
   const { maptrack } = mapper
   const granter = core.domains[maptrack.domid[handle]!]!
   const readonly = (maptrack.flags[handle]! & GNTMAP.readonly) !== 0
@@ -137,5 +151,6 @@ function busPage(lo: number, hi: number): number {
 }
 
 function setStatus(w: Int32Array, at: number, status: number): void {
-  w[at + words.status] = (w[at + words.status]! & ~(0xffff << unmap.shifts.status)) | ((status & 0xffff) << unmap.shifts.status)
+  w[at + words.status] =
+    (w[at + words.status]! & ~(0xffff << unmap.shifts.status)) | ((status & 0xffff) << unmap.shifts.status)
 }

@@ -18,8 +18,9 @@ export function armAge(core: Core, space: Space): void {
 /** The timer went off: completes what is old enough. */
 export function completeAged(core: Core): void {
   for (const domain of core.domains) {
-    for (const space of domain?.spaces ?? []) {
-      if (space === undefined || !space.ageArmed) continue
+    if (domain === undefined) continue
+    for (const space of domain.spaces) {
+      if (!space.ageArmed) continue
       space.ageArmed = false
       if (space.deferred.entries === 0) continue
       if (core.clock.now - space.deferred.since >= space.domain.limits.maxDeferredAge) space.deferred.complete()

@@ -2,7 +2,13 @@
 import { ACCESS_KIND, HARDWARE_KIND } from '@iospace/abi'
 import type { IommuCapabilities } from '@iospace/iommu/driver'
 
-const KINDS = { none: HARDWARE_KIND.NONE, vtd: HARDWARE_KIND.VTD, amdvi: HARDWARE_KIND.AMDVI, calgary: HARDWARE_KIND.CALGARY, gart: HARDWARE_KIND.GART }
+const KINDS = {
+  none: HARDWARE_KIND.NONE,
+  vtd: HARDWARE_KIND.VTD,
+  amdvi: HARDWARE_KIND.AMDVI,
+  calgary: HARDWARE_KIND.CALGARY,
+  gart: HARDWARE_KIND.GART,
+}
 
 export function hardwareKind(capabilities: IommuCapabilities | null): number {
   return KINDS[capabilities?.kind ?? 'none']

@@ -9,7 +9,7 @@ import { MAX_IO_BITS, Space } from './space.ts'
 /** Makes space 0 of `domain` if it is not there: 0, `ENOMEM`, `ENOSPC` (no table left), `EIO`. */
 export function ensureDefault(core: Core, domain: Domain): number {
   const { driver } = core
-  if (driver === null || domain.mirror !== null || domain.spaces[SPACE_DEFAULT] !== undefined) return 0
+  if (driver === null || domain.mirror !== null || domain.spaces.get(SPACE_DEFAULT) !== undefined) return 0
   const bits = widest(driver)
   if (domain.defaultKind === DEFAULT_KIND.MIRROR) {
     const mirror = Mirror.build(core, driver, domain, bits)
@@ -22,22 +22,39 @@ export function ensureDefault(core: Core, domain: Domain): number {
 }
 
 /** A new space `id` with window [`start`, `end`] in bytes; or a negative errno with nothing changed. */
-export function makeSpace(core: Core, driver: IommuDriver, domain: Domain, id: number, start: number, end: number, defers: boolean): Space | number {
+export function makeSpace(
+  core: Core,
+  driver: IommuDriver,
+  domain: Domain,
+  id: number,
+  start: number,
+  end: number,
+  defers: boolean,
+): Space | number {
   const bits = driver.capabilities.tableWidths.find((width) => 2 ** width > end)
   if (bits === undefined) return -Errno.ERANGE
   core.heap.payer = domain
   const table = driver.createTable(bits)
   core.heap.payer = null
   if (table < 0) return tableError(table)
-  const space = new Space(core, driver, domain, id, table, { first: Math.ceil(start / 4096), end: Math.floor((end + 1) / 4096) }, bits, defers)
-  domain.spaces[id] = space
+  const space = new Space(
+    core,
+    driver,
+    domain,
+    id,
+    table,
+    { first: Math.ceil(start / 4096), end: Math.floor((end + 1) / 4096) },
+    bits,
+    defers,
+  )
+  domain.spaces.add(space)
   return space
 }
 
 /** Handle of the table that translates space `id` of `domain`; −1: there is no such space. */
 export function tableOf(domain: Domain, id: number): number {
   if (id === SPACE_DEFAULT && domain.mirror !== null) return domain.mirror.table
-  return domain.spaces[id]?.table ?? -1
+  return domain.spaces.get(id)?.table ?? -1
 }
 
 /** The widest table that the unit has, in bits. */

@@ -111,13 +111,13 @@ export class Mirror {
     core.devices.afterReset(this.#domain, () => this.destroy())
   }
 
+  // Not preemptible: until the mirror is the domain's, nobody takes out of it what leaves the domain.
   #fill(): boolean {
     const { frames } = this.#core
     const { domid, maptrack } = this.#domain
     for (let index = 0; index < frames.frames; index++) {
       if (!frames.belongsTo(index, domid) || frames.typeOf(index) !== FrameType.writable) continue
       if (!this.addOwn(index)) return false
-      if (index % 512 === 511) this.#core.preempt()
     }
     for (let handle = 0; handle < maptrack.end; handle++) {
       const granter = maptrack.valid(handle) ? this.#core.domains[maptrack.domid[handle]!] : undefined
@@ -134,7 +134,8 @@ export class Mirror {
     heap.payer = this.#domain
     const status = this.#driver.map(this.table, mfn >>> 20, mfn << 12, mfn, 1, access, true)
     heap.payer = null
-    if (status === DriverStatus.ok && this.#driver.capabilities.invalidateOnMap) this.#driver.queueInvalidation(this.table, mfn >>> 20, mfn << 12, 1)
+    if (status === DriverStatus.ok && this.#driver.capabilities.invalidateOnMap)
+      this.#driver.queueInvalidation(this.table, mfn >>> 20, mfn << 12, 1)
     return status === DriverStatus.ok
   }
 

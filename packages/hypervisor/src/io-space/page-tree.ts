@@ -119,7 +119,7 @@ export class PageTree {
     for (let top = page >>> 18; top < this.#root.length; top++) {
       const middle = this.#root[top]!
       if (middle === 0) continue
-      for (let at = Math.max(page, top * NODE * NODE); at < (top + 1) * NODE * NODE; at = (at - (at % NODE)) + NODE) {
+      for (let at = Math.max(page, top * NODE * NODE); at < (top + 1) * NODE * NODE; at = at - (at % NODE) + NODE) {
         const leaf = this.#pool[middle * NODE + ((at >>> 9) & 511)]!
         if (leaf === 0 || this.#count[leaf] === 0) continue
         for (let i = at & 511; i < NODE; i++) if (this.#pool[leaf * NODE + i] !== 0) return at - (at & 511) + i

@@ -16,7 +16,15 @@ import { PageTree } from './page-tree.ts'
 
 // Constants of other modules as this module's own: those are what the compiler folds.
 const OK = DriverStatus.ok
-const { write: WRITE, start: START, end: END, grant: GRANT, pending: PENDING, reserved: RESERVED, device: DEVICE } = Mark
+const {
+  write: WRITE,
+  start: START,
+  end: END,
+  grant: GRANT,
+  pending: PENDING,
+  reserved: RESERVED,
+  device: DEVICE,
+} = Mark
 const SHIFT = PAYLOAD_SHIFT
 const ACCESS = ACCESS_BITS
 
@@ -56,7 +64,16 @@ export class Space {
   /** Set when it is destroyed under a preempted call. */
   dead = false
 
-  constructor(core: Core, driver: IommuDriver, domain: Domain, id: number, table: number, window: SpaceWindow, addressBits: number, defers: boolean) {
+  constructor(
+    core: Core,
+    driver: IommuDriver,
+    domain: Domain,
+    id: number,
+    table: number,
+    window: SpaceWindow,
+    addressBits: number,
+    defers: boolean,
+  ) {
     this.core = core
     this.driver = driver
     this.domain = domain
@@ -68,7 +85,8 @@ export class Space {
     this.defers = defers
     this.addresses = new AddressAllocator(this.pages, window.first, window.end)
     this.deferred = new Deferred(this)
-    for (let page = Math.max(MESSAGES, window.first); page < Math.min(MESSAGES_END, window.end); page++) this.pages.set(page, RESERVED)
+    for (let page = Math.max(MESSAGES, window.first); page < Math.min(MESSAGES_END, window.end); page++)
+      this.pages.set(page, RESERVED)
   }
 
   /** Whether an explicit range may be used: 0, `ERANGE`, `EADDRNOTAVAIL`, `EADDRINUSE`. Completes pending invalidations that are in the way. */
@@ -107,7 +125,11 @@ export class Space {
       if (driver.capabilities.invalidateOnMap) this.queue(page, pages)
       return 0
     }
-    return status === DriverStatus.noMemory ? -Errno.ENOMEM : status === DriverStatus.unsupported ? -Errno.ERANGE : -Errno.EIO
+    return status === DriverStatus.noMemory
+      ? -Errno.ENOMEM
+      : status === DriverStatus.unsupported
+        ? -Errno.ERANGE
+        : -Errno.EIO
   }
 
   /** Marks a page as cleared: what it holds is held until the invalidation is complete. */

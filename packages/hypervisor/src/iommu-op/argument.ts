@@ -8,7 +8,12 @@ export function decode<F extends Fields>(call: Call, struct: Struct<F>): ValueOf
 }
 
 /** Writes the `fields` of `value`, and nothing else, to the guest. */
-export function answer<F extends Fields>(call: Call, struct: Struct<F>, value: ValueOf<F>, ...fields: (keyof ValueOf<F> & string)[]): void {
+export function answer<F extends Fields>(
+  call: Call,
+  struct: Struct<F>,
+  value: ValueOf<F>,
+  ...fields: (keyof ValueOf<F> & string)[]
+): void {
   const { core } = call
   struct.write(core.memory.view, call.at, value)
   for (const { name, offset, type } of struct.layout.fields) {

@@ -16,11 +16,13 @@ export function attachDevice(call: Call, domain: Domain): number {
     if (rc !== 0) return rc
   }
   if (tableOf(domain, value.space) < 0) return -Errno.ENOENT
-  const mates = core.devices.withRequester(device.requester).filter((mate) => mate !== device && mate.owner === domain.domid)
+  const mates = core.devices
+    .withRequester(device.requester)
+    .filter((mate) => mate !== device && mate.owner === domain.domid)
   const elsewhere = mates.filter((mate) => mate.space >= 0 && mate.space !== value.space)
   if (elsewhere.length > 0 && (value.flags & Flag.WHOLE_GROUP) === 0) return -Errno.EBUSY
   // What was deferred under the old translation is completed before the tag changes.
-  for (const space of domain.spaces) if (space !== undefined && !space.deferred.complete()) return -Errno.EIO
+  for (const space of domain.spaces) if (!space.deferred.complete()) return -Errno.EIO
   const rc = moveRequester(core, domain, device, value.space)
   if (rc !== 0) return rc
   value.members = 1 + mates.length

@@ -19,7 +19,8 @@ export function createSpace(call: Call, domain: Domain): number {
   if ((value.flags & (Flag.FORWARD_PROGRESS | Flag.PORTABLE)) !== 0) return -Errno.EOPNOTSUPP
   const defers = (value.flags & Flag.DEFERRED) !== 0
   if (defers && domain.limits.maxDeferred === 0) return -Errno.EOPNOTSUPP
-  if (count < 1 || count > CREATE_SPACE_DEVICES || devices.slice(count).some((device) => device !== 0)) return -Errno.EINVAL
+  if (count < 1 || count > CREATE_SPACE_DEVICES || devices.slice(count).some((device) => device !== 0))
+    return -Errno.EINVAL
   if (value.max_mappings !== 0 || value.page_sizes !== 0n) return -Errno.EINVAL
   if (value.window_end !== 0n && value.window_end < value.window_start) return -Errno.EINVAL
   if (devices.slice(0, count).some((device) => core.devices.named(domain, device) === undefined)) return -Errno.ENODEV
@@ -39,6 +40,16 @@ export function createSpace(call: Call, domain: Domain): number {
   value.page_sizes = BigInt(capabilities.pageSizes)
   value.address_width = width
   value.access_kinds = accessKinds(capabilities)
-  answer(call, iommu_create_space, value, 'space', 'window_start', 'window_end', 'page_sizes', 'address_width', 'access_kinds')
+  answer(
+    call,
+    iommu_create_space,
+    value,
+    'space',
+    'window_start',
+    'window_end',
+    'page_sizes',
+    'address_width',
+    'access_kinds',
+  )
   return 0
 }

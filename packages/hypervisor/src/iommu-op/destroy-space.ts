@@ -10,7 +10,7 @@ export function destroySpaceOp(call: Call, domain: Domain): number {
   const { core } = call
   const { flags, space: id } = decode(call, iommu_destroy_space)
   if (id === SPACE_DEFAULT) return -Errno.EPERM
-  const space = domain.spaces[id]
+  const space = domain.spaces.get(id)
   if (space === undefined) return -Errno.ENOENT
   const attached = domain.devices.filter((device) => device.space === id)
   if ((flags & Flag.DETACH) === 0 && (attached.length > 0 || space.grants.count > 0)) return -Errno.EBUSY
@@ -19,7 +19,7 @@ export function destroySpaceOp(call: Call, domain: Domain): number {
     // A mate with the same requester went with the one before it.
     if (device.space === id && blockRequester(core, device, true) !== 0) rc = -Errno.EIO
   }
-  delete domain.spaces[id]
+  domain.spaces.remove(id)
   domain.spaceCount--
   return destroySpace(core, space) ? rc : -Errno.EIO
 }

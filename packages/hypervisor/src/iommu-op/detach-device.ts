@@ -12,9 +12,11 @@ export function detachDevice(call: Call, domain: Domain): number {
   const device = core.devices.named(domain, value.device)
   if (device === undefined) return -Errno.ENODEV
   if (device.space < 0) return -Errno.ENOENT
-  const mates = core.devices.withRequester(device.requester).filter((mate) => mate !== device && mate.owner === domain.domid && mate.space >= 0)
+  const mates = core.devices
+    .withRequester(device.requester)
+    .filter((mate) => mate !== device && mate.owner === domain.domid && mate.space >= 0)
   if (mates.length > 0 && (value.flags & Flag.WHOLE_GROUP) === 0) return -Errno.EBUSY
-  for (const space of domain.spaces) if (space !== undefined && !space.deferred.complete()) return -Errno.EIO
+  for (const space of domain.spaces) if (!space.deferred.complete()) return -Errno.EIO
   const rc = blockRequester(core, device, true)
   if (rc !== 0) return rc
   value.state = stateOf(device)

@@ -7,10 +7,10 @@ import type { Space } from '../io-space/space.ts'
 
 /** A space that can be modified; `ENOENT`, `EPERM` for a mirror, or why the default space could not be made. */
 export function findSpace(core: Core, domain: Domain, id: number): Space | number {
-  const space = domain.spaces[id]
+  const space = domain.spaces.get(id)
   if (space !== undefined) return space
   if (id !== SPACE_DEFAULT) return -Errno.ENOENT
   if (domain.defaultKind === DEFAULT_KIND.MIRROR) return -Errno.EPERM
   const rc = ensureDefault(core, domain)
-  return rc === 0 ? domain.spaces[SPACE_DEFAULT]! : rc
+  return rc === 0 ? domain.spaces.get(SPACE_DEFAULT)! : rc
 }

@@ -19,7 +19,7 @@ export function finishUnmap(call: Call, space: Space, defer: boolean, ticketAt: 
     ticket = deferred.ticket()
     // Beyond the limit the hypervisor flushes by itself.
     if (domain.deferred > domain.limits.maxDeferred) {
-      for (const other of domain.spaces) if (other !== undefined && !other.deferred.complete()) complete = false
+      for (const other of domain.spaces) if (!other.deferred.complete()) complete = false
     } else armAge(core, space)
   } else complete = deferred.complete()
   argument.write32(core.memory, ticketAt, ticket | 0)

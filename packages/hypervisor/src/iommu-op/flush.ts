@@ -11,7 +11,8 @@ export function flush(call: Call, domain: Domain): number {
   const range = (value.flags & Flag.RANGE) !== 0
   if (all && range) return -Errno.EINVAL
   if ((all || range) && value.ticket !== 0n) return -Errno.EINVAL
-  if (range ? (value.io_address & 0xfffn) !== 0n || value.pages === 0n : value.io_address !== 0n || value.pages !== 0n) return -Errno.EINVAL
+  if (range ? (value.io_address & 0xfffn) !== 0n || value.pages === 0n : value.io_address !== 0n || value.pages !== 0n)
+    return -Errno.EINVAL
   const space = findSpace(call.core, domain, value.space)
   if (typeof space === 'number') return space
   if (range && value.io_address + value.pages * 4096n > 2n ** 64n) return -Errno.EOVERFLOW

@@ -2,13 +2,13 @@
  * What is the same in every iommu_op: the copy-in of struct and list, once; the checks of size, flags, padding and list, in the order of the
  * fields; the rights. An EFAULT beats them all, and after it nothing has happened. Source: docs/spec, “Rules of every iommu_op”.
  */
-import { Errno, IOMMU_HEADER_WORDS, IOMMU_SUBOPS, iommu_list, type IommuSubop } from '@iospace/abi'
+import { Errno, IOMMU_HEADER_WORDS, IOMMU_SUBOPS, iommu_list } from '@iospace/abi'
 import { ConfigError, type Struct } from '@iospace/wire'
 import { ARGUMENT_BYTES, type Call, MAX_BATCH, MAX_STRIDE, type OpenList } from '../call.ts'
 import type { Domain } from '../domain.ts'
 
 // Constants of other modules as this module's own: those are what the compiler folds.
-const { size: SIZE_WORD, flags: FLAGS_WORD, domid: DOMID_WORD } = IOMMU_HEADER_WORDS
+const { flags: FLAGS_WORD, domid: DOMID_WORD } = IOMMU_HEADER_WORDS
 const MOST = MAX_BATCH
 
 /** `size` and `flags`. */
@@ -16,7 +16,10 @@ const FIRST_BYTES = 8
 
 /** A sub-op as the dispatcher uses it. */
 interface Rules {
-  readonly subop: IommuSubop
+  /** Bytes of the version 1 struct, and of a list element. */
+  readonly size: number
+  readonly elementSize: number
+  readonly knownFlags: number
   /** Word, mask by padding: what must be zero. */
   readonly pads: Int32Array
   /** Byte offset of the list; −1: none. */
@@ -31,7 +34,9 @@ const RULES: readonly (Rules | undefined)[] = (() => {
   for (const subop of IOMMU_SUBOPS) {
     const { struct } = subop
     rules[subop.number] = {
-      subop,
+      size: struct.size,
+      elementSize: subop.elementSize,
+      knownFlags: subop.knownFlags,
       pads: padMasks(struct),
       list: subop.elementSize === 0 ? -1 : listOffset(struct),
       self: subop.rights.self,
@@ -52,9 +57,8 @@ export function open(call: Call, number: number, pointer: number): Opened {
   const { core, caller, words: w, elements: list } = call
   const rules = RULES[number]
   if (rules === undefined) return -Errno.EOPNOTSUPP
-  const { subop } = rules
   const base = call.at >> 2
-  const known = subop.struct.size
+  const known = rules.size
   const { argument } = call
   if (!argument.takeStruct(core.frames, caller.p2m, core.memory, pointer, known, call.at)) {
     const wrong = takeUncommon(call, pointer, known)
@@ -67,7 +71,7 @@ export function open(call: Call, number: number, pointer: number): Opened {
     if (rc === 0 && !takeList(call, rules, list)) return -Errno.EFAULT
   }
   for (let at = known; at < argument.length; at++) if (core.memory.bytes[call.at + at] !== 0) return -Errno.E2BIG
-  if ((w[base + FLAGS_WORD]! & ~subop.knownFlags) !== 0) return -Errno.EOPNOTSUPP
+  if ((w[base + FLAGS_WORD]! & ~rules.knownFlags) !== 0) return -Errno.EOPNOTSUPP
   const { pads } = rules
   for (let i = 0; i < pads.length; i += 2) if ((w[base + pads[i]!]! & pads[i + 1]!) !== 0) return -Errno.EINVAL
   if (rc !== 0) return rc
@@ -100,7 +104,8 @@ function checkList({ words: w, at }: Call, rules: Rules, list: OpenList): number
   list.count = w[word + 2]! >>> 0
   list.stride = w[word + 3]! >>> 0
   if (list.count > MOST) return -Errno.E2BIG
-  if (list.count > 0 && (list.stride < rules.subop.elementSize || list.stride > MAX_STRIDE || list.stride % 8 !== 0)) return -Errno.EINVAL
+  if (list.count > 0 && (list.stride < rules.elementSize || list.stride > MAX_STRIDE || list.stride % 8 !== 0))
+    return -Errno.EINVAL
   return 0
 }
 
@@ -111,7 +116,7 @@ function takeList(call: Call, rules: Rules, list: OpenList): boolean {
   const word = (call.at + rules.list) >> 2
   const pointer = (w[word + 1]! >>> 0) * 2 ** 32 + (w[word]! >>> 0)
   const { stride, count } = list
-  const size = rules.subop.elementSize
+  const size = rules.elementSize
   if (!call.list.take(core.frames, caller.p2m, pointer, count * stride, true)) return false
   if (stride === size) {
     call.list.copyIn(core.memory, 0, call.listAt, count * size)

@@ -30,6 +30,20 @@ export function lookup(call: Call, domain: Domain): number {
   value.handle = byHandle ? space.grants.handle(payload) : HANDLE_NONE
   value.ref = byHandle ? space.grants.ref[payload]! : 0
   value.owner = byHandle ? space.grants.domid[payload]! : grant ? core.frames.owner(payload) : domain.domid
-  answer(call, iommu_lookup, value, 'gfn', 'start', 'pages', 'access', 'granted', 'kind', 'page_order', 'handle', 'ref', 'owner')
+  answer(
+    call,
+    iommu_lookup,
+    value,
+    'gfn',
+    'start',
+    'pages',
+    'access',
+    'granted',
+    'kind',
+    'page_order',
+    'handle',
+    'ref',
+    'owner',
+  )
   return 0
 }

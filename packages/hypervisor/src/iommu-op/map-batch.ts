@@ -104,16 +104,24 @@ export class MapBatch {
       const taken = space.checkFree(page, pages)
       if (taken !== 0) return taken
     }
-    const access = this.#grantable(w[at + E.access]! & (BOTH), (flags & WIDEN) !== 0)
+    const access = this.#grantable(w[at + E.access]! & BOTH, (flags & WIDEN) !== 0)
     const mfn = w[at + E.gfn + 1] === 0 ? w[at + E.gfn]! : -1
     const refused = this.#reference(mfn, pages, access)
     if (refused !== 0) return refused
     if ((flags & ANY) !== 0) {
       const total = pages + this.#chainBehind(i)
       const shape = w[at + E.align]!
-      page = space.addresses.find(total, limit, alignBits(shape & 0xff), boundaryBits((shape >>> BOUNDARY_SHIFT) & 0xff))
+      // More pages than there are frames cannot be a chain that succeeds: no search of the whole window for it.
+      if (total <= space.core.frames.frames)
+        page = space.addresses.find(
+          total,
+          limit,
+          alignBits(shape & 0xff),
+          boundaryBits((shape >>> BOUNDARY_SHIFT) & 0xff),
+        )
     }
-    const rc = page < 0 ? -Errno.ENOSPC : space.domain.pinned + pages > space.domain.limits.maxPinned ? -Errno.ENOBUFS : 0
+    const rc =
+      page < 0 ? -Errno.ENOSPC : space.domain.pinned + pages > space.domain.limits.maxPinned ? -Errno.ENOBUFS : 0
     if (rc !== 0) {
       this.#unreference(mfn, pages, access)
       return rc
@@ -196,7 +204,8 @@ export class MapBatch {
   endChain(): void {
     const { core, id, domain } = this.#space
     const { trace } = core.machine
-    if (trace !== null && this.#madeFrom >= 0) trace.map(core.clock.now, domain.domid, id, this.#madeFrom * 4096, this.#madeTo - this.#madeFrom)
+    if (trace !== null && this.#madeFrom >= 0)
+      trace.map(core.clock.now, domain.domid, id, this.#madeFrom * 4096, this.#madeTo - this.#madeFrom)
     this.#madeFrom = -1
   }
 
@@ -226,7 +235,7 @@ export class MapBatch {
     if (elements.unknownTail(i, SIZE)) return -Errno.E2BIG
     if (chosen === 0 && (w[at + E.io_address]! & 0xfff) !== 0) return -Errno.EINVAL
     if ((w[at + E.pages]! | w[at + E.pages + 1]!) === 0) return -Errno.EINVAL
-    if ((access & ~KNOWN_ACCESS) !== 0 || (access & (BOTH)) === 0) return -Errno.EINVAL
+    if ((access & ~KNOWN_ACCESS) !== 0 || (access & BOTH) === 0) return -Errno.EINVAL
     // Registers of other devices as targets: not in this version.
     if ((access & ACCESS.MMIO) !== 0) return -Errno.EOPNOTSUPP
     if ((flags & ~KNOWN_FLAGS) !== 0) return -Errno.EOPNOTSUPP
@@ -243,7 +252,7 @@ export class MapBatch {
   /** The access that the hardware can express for `access`; 0 when it needs WIDEN and may not. */
   #grantable(access: number, widen: boolean): number {
     const { readOnly, writeOnly } = this.#space.driver.capabilities
-    const exact = access === (BOTH) || (access === READ_ACCESS ? readOnly : writeOnly)
+    const exact = access === BOTH || (access === READ_ACCESS ? readOnly : writeOnly)
     return exact ? access : widen ? BOTH : 0
   }
 
@@ -251,9 +260,13 @@ export class MapBatch {
     const space = this.#space
     const { memory, frames } = space.core
     const first = memory.frameIndex(mfn)
-    if (pages > frames.frames || memory.frameIndex(mfn + pages - 1) !== first + pages - 1 || first < 0) return -Errno.ENXIO
+    if (pages > frames.frames || memory.frameIndex(mfn + pages - 1) !== first + pages - 1 || first < 0)
+      return -Errno.ENXIO
     for (let i = 0; i < pages; i++) {
-      const rc = access === 0 && frames.belongsTo(first + i, space.domain.domid) ? -Errno.EACCES : space.reference(first + i, access)
+      const rc =
+        access === 0 && frames.belongsTo(first + i, space.domain.domid)
+          ? -Errno.EACCES
+          : space.reference(first + i, access)
       if (rc === 0) continue
       this.#unreference(mfn, i, access)
       return rc

@@ -128,7 +128,8 @@ function enter(call: Call, space: Space, at: number, page: number, access: numbe
   }
   const index = granter.grants.frame[ref]!
   const value = (slot << SHIFT) | access | START | END | GRANT
-  const chosen = page < 0 ? space.addresses.claimOne(space.limitPage(w[at + E.limit]!, w[at + E.limit + 1]!), value) : page
+  const chosen =
+    page < 0 ? space.addresses.claimOne(space.limitPage(w[at + E.limit]!, w[at + E.limit + 1]!), value) : page
   if (chosen < 0) enterError = -Errno.ENOSPC
   else if (domain.pinned >= domain.limits.maxPinned) enterError = -Errno.ENOBUFS
   else enterError = space.store(chosen, core.mfn(index), 1, access, true)
@@ -158,7 +159,7 @@ function malformed(call: Call, i: number, at: number, wanted: number): number {
   if (call.elements.unknownTail(i, SIZE)) return -Errno.E2BIG
   if ((flags & ANY) === 0 && (w[at + E.io_address]! & 0xfff) !== 0) return -Errno.EINVAL
   // Granted frames are memory; MMIO is no access to them.
-  if ((wanted & ~(BOTH)) !== 0 || wanted === 0) return -Errno.EINVAL
+  if ((wanted & ~BOTH) !== 0 || wanted === 0) return -Errno.EINVAL
   return (flags & ~KNOWN_FLAGS) !== 0 ? -Errno.EOPNOTSUPP : 0
 }
 
@@ -169,7 +170,7 @@ function explicit(space: Space, page: number): number {
 /** The access that the hardware can express; 0 when it needs WIDEN and may not. A read-only grant is never widened to write: pinning refuses. */
 function grantable(space: Space, access: number, flags: number): number {
   const { readOnly, writeOnly } = space.driver.capabilities
-  if (access === (BOTH) || (access === READ_ACCESS ? readOnly : writeOnly)) return access
+  if (access === BOTH || (access === READ_ACCESS ? readOnly : writeOnly)) return access
   return (flags & WIDEN) !== 0 ? BOTH : 0
 }
 

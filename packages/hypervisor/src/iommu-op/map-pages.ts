@@ -40,13 +40,20 @@ export function mapPages(call: Call, space: Space, first: number, end: number): 
     // Bit 0 of exactAccess is never set, so access 0 falls out, too.
     if (packed >>> FLAGS_SHIFT !== ANY || access > 3 || ((exactAccess >>> access) & 1) === 0) break
     // One page of a frame number below 2^32; no alignment, boundary or page size; no padding.
-    if (w[at + E.pages] !== 1 || (w[at + E.pages + 1]! | w[at + E.gfn + 1]! | w[at + E.align]! | (w[at + E.granted]! >>> 16)) !== 0) break
+    if (
+      w[at + E.pages] !== 1 ||
+      (w[at + E.pages + 1]! | w[at + E.gfn + 1]! | w[at + E.align]! | (w[at + E.granted]! >>> 16)) !== 0
+    )
+      break
     if (i < last && ((w[at + WORDS + E.flags]! >>> FLAGS_SHIFT) & FOLLOWS) !== 0) break
     const mfn = w[at + E.gfn]!
     const index = memory.frameIndex(mfn)
     const write = (access & WRITE) !== 0
     if (frames.acquire(index, domid, write) !== 0) break
-    const page = addresses.claimOne(space.limitPage(w[at + E.limit]!, w[at + E.limit + 1]!), (index << SHIFT) | access | WHOLE)
+    const page = addresses.claimOne(
+      space.limitPage(w[at + E.limit]!, w[at + E.limit + 1]!),
+      (index << SHIFT) | access | WHOLE,
+    )
     if (page < 0) {
       frames.drop(index, write)
       break

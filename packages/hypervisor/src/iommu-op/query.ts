@@ -48,5 +48,7 @@ function features(capabilities: IommuCapabilities, domain: Domain): number {
 }
 
 function pendingPages(domain: Domain): number {
-  return domain.spaces.reduce((sum, space) => sum + (space?.deferred.pages ?? 0), 0)
+  let pages = 0
+  for (const { deferred } of domain.spaces) pages += deferred.pages
+  return pages
 }

@@ -1,5 +1,5 @@
 /** Sub-op 22, `set_default`: the domain confines itself: its default space is empty from now on, and its devices see nothing until it maps. */
-import { DEFAULT_KIND, Errno, iommu_set_default } from '@iospace/abi'
+import { DEFAULT_KIND, Errno, SPACE_DEFAULT, iommu_set_default } from '@iospace/abi'
 import { moveRequester } from '../assignment/assign.ts'
 import type { Device } from '../assignment/device.ts'
 import type { Call } from '../call.ts'
@@ -24,8 +24,8 @@ export function setDefault(call: Call, domain: Domain): number {
   }
   if (rc !== 0) {
     // All or nothing: those that were moved go back.
-    const empty = domain.spaces[0]
-    delete domain.spaces[0]
+    const empty = domain.spaces.get(SPACE_DEFAULT)
+    domain.spaces.remove(SPACE_DEFAULT)
     domain.mirror = mirror
     domain.defaultKind = DEFAULT_KIND.MIRROR
     let back = rc

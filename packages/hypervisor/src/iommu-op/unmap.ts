@@ -18,13 +18,15 @@ const STATUS = element.offsets.status
 const ELEMENT_DONE = element.offsets.done
 const DONE = iommu_unmap.offsets.done
 const TICKET = iommu_unmap.offsets.ticket
-const { start: START, end: END, grant: GRANT, pending: PENDING } = Mark
+const { start: START, end: END, grant: GRANT } = Mark
 const ACCESS = ACCESS_BITS
 
 const { words } = iommu_unmap
 const E = element.words
 const SIZE_WORDS = element.size / 4
 const BETWEEN_CHECKS = 64
+/** Pending ranges of a strict call. */
+const MOST_PENDING = 1024
 const ALL_PAGES = 2 ** 52
 
 export function unmap(call: Call, domain: Domain): number {
@@ -37,8 +39,9 @@ export function unmap(call: Call, domain: Domain): number {
   const defer = mayDefer(space, (flags & NO_FLUSH) !== 0)
   let rc = 0
   let done = 0
-  if ((flags & ALL) !== 0) done = unmapAll(space)
-  for (let i = 0; i < elements.count; ) {
+  if ((flags & ALL) !== 0) done = unmapAll(space, defer)
+  if (space.dead) return -Errno.EAGAIN
+  for (let i = 0; i < elements.count;) {
     const stop = Math.min(elements.count, i + BETWEEN_CHECKS - (i % BETWEEN_CHECKS))
     const next = unmapPages(call, space, i, stop)
     done += next - i
@@ -124,7 +127,7 @@ function clearMappings(space: Space, page: number, end: number): number {
 }
 
 /** Ends every mapping of the space but those of grants, which end by their handles; how many. */
-function unmapAll(space: Space): number {
+function unmapAll(space: Space, defer: boolean): number {
   let ended = 0
   for (let at = space.pages.nextTaken(0); at >= 0; at = space.pages.nextTaken(at)) {
     const value = space.pages.get(at)
@@ -132,6 +135,8 @@ function unmapAll(space: Space): number {
     if (isMapped(value) && (value & GRANT) === 0 && clear(space, at, pages) >= 0) {
       if (++ended % BETWEEN_CHECKS === 0) space.core.preempt()
       if (space.dead) return ended
+      // What is pending is kept in a list: a whole space at once would be a long one.
+      if (!defer && space.deferred.entries >= MOST_PENDING && !space.deferred.complete()) return ended
     }
     at += pages
   }

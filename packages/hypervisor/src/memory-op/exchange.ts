@@ -34,7 +34,14 @@ export function exchange(call: Call, domain: Domain, argument: Value<typeof xen_
   return 0
 }
 
-function exchangeChunk(call: Call, domain: Domain, { in: give, out: take }: Value<typeof xen_memory_exchange>, page: number, chunk: number, addressBits: number): number {
+function exchangeChunk(
+  call: Call,
+  domain: Domain,
+  { in: give, out: take }: Value<typeof xen_memory_exchange>,
+  page: number,
+  chunk: number,
+  addressBits: number,
+): number {
   const { core, caller } = call
   const { frames, memory } = core
   const old: number[] = []
@@ -45,7 +52,13 @@ function exchangeChunk(call: Call, domain: Domain, { in: give, out: take }: Valu
     for (let j = 0; j < 2 ** give.extent_order; j++) {
       const index = memory.frameIndex(mfn + j)
       // A frame that something else still refers to would stay, and the domain would have more than its share.
-      if (!frames.belongsTo(index, domain.domid) || frames.count(index) !== 1 || frames.pinned(index) || old.includes(index)) return -Errno.EINVAL
+      if (
+        !frames.belongsTo(index, domain.domid) ||
+        frames.count(index) !== 1 ||
+        frames.pinned(index) ||
+        old.includes(index)
+      )
+        return -Errno.EINVAL
       old.push(index)
       pfns.push(domain.p2m.find(index))
     }

@@ -36,7 +36,9 @@ export function memoryOp(call: Call, command: number, pointer: number): number {
       const domain = target(call, argument.in.domid)
       if (typeof domain === 'number') return domain
       const rc = exchange(call, domain, argument)
-      return call.writeU64(pointer + xen_memory_exchange.offsets.nr_exchanged, Number(argument.nr_exchanged)) ? rc : -Errno.EFAULT
+      return call.writeU64(pointer + xen_memory_exchange.offsets.nr_exchanged, Number(argument.nr_exchanged))
+        ? rc
+        : -Errno.EFAULT
     }
     case XENMEM.maximum_ram_page:
       return core.mfn(core.frames.frames - 1)

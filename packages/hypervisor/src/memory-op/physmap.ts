@@ -6,7 +6,14 @@ import type { Domain } from '../domain.ts'
 import { SlotKind } from '../p2m.ts'
 
 /** Puts (`space`, `idx`) into slot `gpfn`, which must be empty. `foreign`: whose frame `idx` names, for gmfn_foreign. */
-export function addToPhysmap(call: Call, domain: Domain, space: number, idx: number, gpfn: number, foreign: Domain | undefined): number {
+export function addToPhysmap(
+  call: Call,
+  domain: Domain,
+  space: number,
+  idx: number,
+  gpfn: number,
+  foreign: Domain | undefined,
+): number {
   const { core } = call
   let index: number
   let kind: number = SlotKind.shared
@@ -37,7 +44,11 @@ export function addToPhysmap(call: Call, domain: Domain, space: number, idx: num
 }
 
 /** Elements one by one, each with its own error; 0 unless a list cannot be read. */
-export function addToPhysmapBatch(call: Call, domain: Domain, argument: Value<typeof xen_add_to_physmap_batch>): number {
+export function addToPhysmapBatch(
+  call: Call,
+  domain: Domain,
+  argument: Value<typeof xen_add_to_physmap_batch>,
+): number {
   const { core, caller } = call
   const foreign = argument.space === XENMAPSPACE.gmfn_foreign ? core.find(caller, argument.foreign_domid) : undefined
   if (argument.space === XENMAPSPACE.gmfn_foreign) {
@@ -50,7 +61,10 @@ export function addToPhysmapBatch(call: Call, domain: Domain, argument: Value<ty
     const gpfn = call.readU64(Number(argument.gpfns) + 8 * i)
     const errs = Number(argument.errs) + 4 * i
     if (idx < 0 || gpfn < 0 || !core.guest.writable(caller.p2m, errs, 4)) return -Errno.EFAULT
-    call.writeI32(errs, foreign?.dying === true ? -Errno.ESRCH : addToPhysmap(call, domain, argument.space, idx, gpfn, foreign))
+    call.writeI32(
+      errs,
+      foreign?.dying === true ? -Errno.ESRCH : addToPhysmap(call, domain, argument.space, idx, gpfn, foreign),
+    )
     core.preempt()
     if (domain.dying || caller.dying) return -Errno.ESRCH
   }

@@ -37,10 +37,11 @@ export function populate(call: Call, domain: Domain, reservation: Reservation, p
 /** 2^`order` frames for `domain`, into slots from `pfn` (−1: into none). The first frame, or −1 with nothing changed. */
 export function give(core: Core, domain: Domain, order: number, addressBits: number, pfn: number): number {
   const { frames } = core
-  const count = 2 ** order
+  const count = 1 << order
   if (frames.owned[domain.domid]! + count > domain.maxPages) return -1
   for (let i = 0; pfn >= 0 && i < count; i++) if (!domain.p2m.vacant(pfn + i)) return -1
-  const index = order === 0 ? frames.allocate(domain.domid, addressBits) : frames.allocateRun(domain.domid, order, addressBits)
+  const index =
+    order === 0 ? frames.allocate(domain.domid, addressBits) : frames.allocateRun(domain.domid, order, addressBits)
   if (index < 0) return -1
   const taken = Array.from({ length: count }, (_, i) => index + i)
   if (!enterMirror(core, domain, taken)) return -1

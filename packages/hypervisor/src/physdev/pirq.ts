@@ -11,7 +11,10 @@ export function mapPirq(call: Call, argument: Value<typeof physdev_map_pirq>): n
   if (typeof domain === 'number') return domain
   if (argument.type !== MAP_PIRQ_TYPE.MSI && argument.type !== MAP_PIRQ_TYPE.MSI_SEG) return -Errno.EINVAL
   const segment = argument.type === MAP_PIRQ_TYPE.MSI_SEG ? argument.bus >>> 16 : 0
-  const device = core.devices.named(domain, ((segment << 16) | ((argument.bus & 0xff) << 8) | (argument.devfn & 0xff)) >>> 0)
+  const device = core.devices.named(
+    domain,
+    ((segment << 16) | ((argument.bus & 0xff) << 8) | (argument.devfn & 0xff)) >>> 0,
+  )
   if (device === undefined) return -Errno.ENODEV
   // MSI-X (entry_nr, table_base) and several vectors are not modelled.
   if (device.msi === 0 || argument.entry_nr !== 0 || argument.table_base !== 0n) return -Errno.EOPNOTSUPP

@@ -24,27 +24,31 @@ export interface AmdviHardwareOptions {
 }
 
 export class AmdviHardware implements MmioDevice {
-  readonly personality: AmdviPersonality
-  readonly translator: AmdviTranslator
+  declare readonly personality: AmdviPersonality
+  declare readonly translator: AmdviTranslator
   /** The unit on the PCI bus; for the board to put there. */
-  readonly function: AmdviFunction
+  declare readonly function: AmdviFunction
   /** Called when Control.Coherent changes: whether the unit looks into CPU caches. */
   onCoherent: (coherent: boolean) => void = () => {}
   readonly #registers = new RegisterFile(REGISTER_BYTES)
-  readonly #log: EventLog
-  readonly #interrupts: InterruptRemapper
-  readonly #commands: CommandBuffer
+  declare private readonly log: EventLog
+  declare private readonly interrupts: InterruptRemapper
+  declare private readonly commands: CommandBuffer
 
-  constructor(machine: Machine, personality: AmdviPersonality, { tables = new MachineTables(machine.memory), base = AMDVI_BASE }: AmdviHardwareOptions = {}) {
+  constructor(
+    machine: Machine,
+    personality: AmdviPersonality,
+    { tables = new MachineTables(machine.memory), base = AMDVI_BASE }: AmdviHardwareOptions = {},
+  ) {
     const { clock, memory, interrupts } = machine
     const walk = new AmdviWalk(tables, personality.features)
     const caches = new AmdviCaches(personality, memory, clock)
     this.personality = personality
     this.function = new AmdviFunction(personality, base, memory, interrupts)
-    this.#log = new EventLog(this.#registers, tables, () => this.function.send())
-    this.#interrupts = new InterruptRemapper(tables, walk, clock, interrupts, personality)
-    this.#commands = new CommandBuffer(this.#registers, tables, clock, caches, this.#interrupts, this.#log, personality)
-    this.translator = new AmdviTranslator(machine, personality, tables, walk, caches, this.#interrupts, this.#log)
+    this.log = new EventLog(this.#registers, tables, () => this.function.send())
+    this.interrupts = new InterruptRemapper(tables, walk, clock, interrupts, personality)
+    this.commands = new CommandBuffer(this.#registers, tables, clock, caches, this.interrupts, this.log, personality)
+    this.translator = new AmdviTranslator(machine, personality, walk, caches, this.interrupts, this.log)
     defineRegisters(this.#registers, personality)
   }
 
@@ -59,10 +63,10 @@ export class AmdviHardware implements MmioDevice {
     registers.write(offset, value)
     switch (offset) {
       case Register.commandTail:
-        this.#commands.start()
+        this.commands.start()
         return
       case Register.status:
-        this.#log.signal()
+        this.log.signal()
         return
       case Register.control:
       case Register.control + 4:
@@ -83,7 +87,9 @@ export class AmdviHardware implements MmioDevice {
   }
 
   #isMessageRegister(offset: number): boolean {
-    return offset >= Register.messageControl && offset <= Register.messageData && this.personality.features.messageRegisters
+    return (
+      offset >= Register.messageControl && offset <= Register.messageData && this.personality.features.messageRegisters
+    )
   }
 
   // Base registers hold still while what they describe is in use, ring pointers of hardware while it runs (facts B.2).
@@ -112,11 +118,12 @@ export class AmdviHardware implements MmioDevice {
     const low = registers.get(Register.deviceTable)
     const table = (registers.get(Register.deviceTable + 4) & RingRegister.addressHigh) * 0x10_0000 + (low >>> 12)
     this.translator.configure((control & Control.enable) !== 0, table, (low & DeviceTableRegister.sizeMask) + 1)
-    this.#interrupts.wide = (control & Control.guestApic) !== 0
-    const mode = (registers.get(Register.control + 4) >>> ControlHigh.interruptModeShift) & ControlHigh.interruptModeMask
-    this.#interrupts.allTypes = mode === ControlHigh.interruptMode2K
+    this.interrupts.wide = (control & Control.guestApic) !== 0
+    const mode =
+      (registers.get(Register.control + 4) >>> ControlHigh.interruptModeShift) & ControlHigh.interruptModeMask
+    this.interrupts.allTypes = mode === ControlHigh.interruptMode2K
     if (((control ^ before) & Control.coherent) !== 0) this.onCoherent((control & Control.coherent) !== 0)
-    this.#commands.update()
-    this.#log.update()
+    this.commands.update()
+    this.log.update()
   }
 }

@@ -40,7 +40,9 @@ export interface AmdviTiming {
 /** What every personality has: INVALIDATE_IOMMU_ALL, prefetch as a hint, 128-bit interrupt entries. */
 const COMMON = Feature.prefetch | Feature.invalidateAll | Feature.guestApic
 
-type Silicon = AmdviRegisters & Pick<AmdviPersonality, 'name' | 'physicalBits' | 'virtualBits'> & Partial<AmdviPersonality>
+type Silicon = AmdviRegisters &
+  Pick<AmdviPersonality, 'name' | 'physicalBits' | 'virtualBits'> &
+  Partial<AmdviPersonality>
 
 function personality(silicon: Silicon): AmdviPersonality {
   return {

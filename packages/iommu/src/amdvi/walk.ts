@@ -7,8 +7,9 @@
  * looked at here.
  */
 import type { TableMemory } from '../table-memory.ts'
+import { frameOf, inWidth, sizeShift, skipsBits } from './addresses.ts'
 import { DEVICE_ENTRIES_PER_PAGE, DeviceEntry, DeviceFlags, QUADWORDS_PER_ENTRY } from './spec/device-table.ts'
-import { levelShift, NextLevel, PageEntry, Rights, widthOf } from './spec/entries.ts'
+import { levelShift, NextLevel, PageEntry, Rights } from './spec/entries.ts'
 import { Fault, HardwareErrorType } from './spec/events.ts'
 import type { AmdviFeatures } from './spec/features.ts'
 
@@ -41,9 +42,8 @@ export class AmdviWalk {
   leafLevel = 0
   leafTable = 0
   tableRights = 0
-  /** Where in the memory's words the entries of the last {@link page} lie, and how many there were; the leaf's is the last. */
-  readonly path = new Int32Array(LEVELS)
-  depth = 0
+  /** Whether {@link mark} will be asked. */
+  keepPath = false
   /** Of a hardware error: the machine address, and how it failed. */
   failedHi = 0
   failedLo = 0
@@ -51,19 +51,30 @@ export class AmdviWalk {
   /** Entries read since this was last set to 0; a device table entry counts as one. */
   reads = 0
 
-  readonly #memory: TableMemory
-  readonly #maxLevels: number
+  /** Where in the memory's words the entries of the last {@link page} lie, and how many there were; the leaf's is the last. */
+  readonly #path = new Int32Array(LEVELS)
+  #depth = 0
+  declare private readonly memory: TableMemory
+  declare private readonly maxLevels: number
 
   constructor(memory: TableMemory, features: Pick<AmdviFeatures, 'levels'>) {
-    this.#memory = memory
-    this.#maxLevels = features.levels
+    this.memory = memory
+    this.maxLevels = features.levels
   }
 
   /**
    * The whole way of a request of `need` at (`hi`:`lo`): the output frame or −fault. `deviceTable` is the first frame of a device
    * table of `pages` frames.
    */
-  request(deviceTable: number, pages: number, requester: number, hi: number, lo: number, need: number, observer: AmdviWalkObserver | null = null): number {
+  request(
+    deviceTable: number,
+    pages: number,
+    requester: number,
+    hi: number,
+    lo: number,
+    need: number,
+    observer: AmdviWalkObserver | null = null,
+  ): number {
     const outcome = this.device(deviceTable, pages, requester, need, observer)
     if (outcome < 0) return outcome
     if (outcome !== 0) {
@@ -78,13 +89,19 @@ export class AmdviWalk {
   }
 
   /** Reads the device table entry of `requester` for a request of `need`: 0, {@link PASS_UNCHECKED}, {@link PASS_CHECKED} or −fault. */
-  device(deviceTable: number, pages: number, requester: number, need: number, observer: AmdviWalkObserver | null = null): number {
+  device(
+    deviceTable: number,
+    pages: number,
+    requester: number,
+    need: number,
+    observer: AmdviWalkObserver | null = null,
+  ): number {
     this.domain = 0
     this.suppress = 0
     this.marks = 0
     const at = this.deviceEntry(deviceTable, pages, requester, observer)
     if (at < 0) return at
-    const { words } = this.#memory
+    const { words } = this.memory
     const low = words[at]!
     const high = words[at + 1]!
     if ((low & DeviceEntry.valid) === 0) return PASS_UNCHECKED
@@ -96,21 +113,26 @@ export class AmdviWalk {
     if ((this.rights & need) !== need) return -Fault.permission
     this.levels = (low >>> DeviceEntry.modeShift) & DeviceEntry.modeMask
     if (this.levels === 0) return PASS_CHECKED
-    if (this.levels > this.#maxLevels) return -Fault.modeInvalid
+    if (this.levels > this.maxLevels) return -Fault.modeInvalid
     this.table = frameOf(high & DeviceEntry.addressHigh, low)
     this.marks = low & (DeviceEntry.accessed | DeviceEntry.dirty)
     return 0
   }
 
   /** Index in the memory's words of the device table entry of `requester`; −fault when there is none or it cannot be read. */
-  deviceEntry(deviceTable: number, pages: number, requester: number, observer: AmdviWalkObserver | null = null): number {
+  deviceEntry(
+    deviceTable: number,
+    pages: number,
+    requester: number,
+    observer: AmdviWalkObserver | null = null,
+  ): number {
     const page = Math.floor(requester / DEVICE_ENTRIES_PER_PAGE)
     if (page >= pages) return -Fault.deviceBeyondTable
     const index = (requester % DEVICE_ENTRIES_PER_PAGE) * QUADWORDS_PER_ENTRY
-    const at = this.#memory.entryAt(deviceTable + page, index)
+    const at = this.memory.entryAt(deviceTable + page, index)
     if (at < 0) return this.failed(at, deviceTable + page, index, Fault.deviceTableAccess)
     this.reads++
-    if (observer !== null) observer.device(deviceTable + page, index, this.#memory.words, at)
+    if (observer !== null) observer.device(deviceTable + page, index, this.memory.words, at)
     return at
   }
 
@@ -118,10 +140,65 @@ export class AmdviWalk {
    * Walks from `table`, a table of level `top`, to the page of (`hi`:`lo`): its frame or −fault. `rights` are those granted above it:
    * a walk that starts at a cached directory passes its own.
    */
-  page(table: number, top: number, hi: number, lo: number, need: number, observer: AmdviWalkObserver | null = null, rights: number = Rights.both): number {
-    const memory = this.#memory
+  page(
+    table: number,
+    top: number,
+    hi: number,
+    lo: number,
+    need: number,
+    observer: AmdviWalkObserver | null = null,
+    rights: number = Rights.both,
+  ): number {
+    // The plain case, 4 levels and none of it strange, without looking at why: anything else is walked anew, carefully.
+    if (top === 4 && observer === null && rights === Rights.both && !this.keepPath) {
+      const { memory } = this
+      const { words } = memory
+      const wanted = need << PageEntry.rightsShift
+      const odd = wanted | PageEntry.strangeHigh
+      const page = (hi << 20) | (lo >>> 12)
+      let at = memory.entryAt(table, (hi >>> 7) & 511)
+      let kind = PageEntry.present | (3 << PageEntry.nextShift)
+      let granted = -1
+      let leafTable = 0
+      for (let shift = 18; shift >= 0 && at >= 0; shift -= 9) {
+        const low = words[at]!
+        const high = words[at + 1]!
+        if ((((low & PageEntry.kind) ^ kind) | ((high ^ wanted) & odd)) !== 0)
+          return this.#carefully(table, top, hi, lo, need, observer, rights)
+        kind -= 1 << PageEntry.nextShift
+        granted &= high
+        leafTable = (high << 20) | (low >>> 12)
+        at = memory.entryAt(leafTable, (page >>> shift) & 511)
+      }
+      if (at >= 0) {
+        const low = words[at]!
+        const high = words[at + 1]!
+        if ((((low & PageEntry.kind) ^ PageEntry.present) | ((high ^ wanted) & odd & ~PageEntry.leafOnly)) === 0) {
+          this.reads += 4
+          this.leafLevel = 1
+          this.leafTable = leafTable
+          this.tableRights = (granted >>> PageEntry.rightsShift) & Rights.both
+          this.pageRights = ((granted & high) >>> PageEntry.rightsShift) & Rights.both
+          this.pageShift = 12
+          return (high << 20) | (low >>> 12)
+        }
+      }
+    }
+    return this.#carefully(table, top, hi, lo, need, observer, rights)
+  }
+
+  #carefully(
+    table: number,
+    top: number,
+    hi: number,
+    lo: number,
+    need: number,
+    observer: AmdviWalkObserver | null,
+    rights: number,
+  ): number {
+    const memory = this.memory
     const { words } = memory
-    const { path } = this
+    const path = this.#path
     let level = top
     let depth = 0
     for (;;) {
@@ -155,7 +232,7 @@ export class AmdviWalk {
         this.leafTable = table
         this.tableRights = rights
         this.pageRights = granted
-        this.depth = depth
+        this.#depth = depth
         if (next === NextLevel.sizedLeaf || level > 1) return this.#leaf(level, next, hi, lo, high, low)
         this.pageShift = 12
         const upper = high & PageEntry.addressHigh
@@ -168,6 +245,22 @@ export class AmdviWalk {
       table = upper < 0x800 ? (upper << 20) | (low >>> 12) : frameOf(upper, low)
       level = next
     }
+  }
+
+  /**
+   * Sets the accessed and dirty bits of the entries of the last {@link page}, as `marks` of the device table entry wants; false when
+   * the page is not dirty, and a write would have to make it so.
+   */
+  mark(marks: number, need: number): boolean {
+    const { words } = this.memory
+    const path = this.#path
+    const depth = this.#depth
+    if ((marks & DeviceEntry.accessed) === 0) return true
+    for (let i = 0; i < depth; i++) words[path[i]!]! |= PageEntry.accessed
+    if ((marks & DeviceEntry.dirty) === 0) return true
+    const leaf = path[depth - 1]!
+    if (need === Rights.write) words[leaf]! |= PageEntry.dirty
+    return (words[leaf]! & PageEntry.dirty) !== 0
   }
 
   /** @internal Notes where memory failed: `at` is the negative answer of {@link TableMemory.entryAt}. */
@@ -195,42 +288,4 @@ export class AmdviWalk {
     // Address bits below the page size carry the size, or nothing.
     return base - (base % frames) + (page % frames)
   }
-}
-
-/** log2 of the bytes of a leaf with NextLevel 7: the first zero bit from 12 up is its highest offset bit. 53 when there is none. */
-function sizeShift(upper: number, low: number): number {
-  const zeros = ~(low >> 12)
-  if ((zeros & 0xf_ffff) !== 0) return 13 + (31 - Math.clz32(zeros & -zeros))
-  const more = ~upper & PageEntry.addressHigh
-  return more === 0 ? 53 : 33 + (31 - Math.clz32(more & -more))
-}
-
-/** Whether any address bit of the levels between `level` and `next` is set. */
-function skipsBits(level: number, next: number, hi: number, lo: number): boolean {
-  for (let skipped = level - 1; skipped > next; skipped--) {
-    const shift = levelShift(skipped)
-    if (((shift >= 32 ? hi >>> (shift - 32) : (lo >>> shift) | (shift > 23 ? hi << (32 - shift) : 0)) & 511) !== 0) return true
-  }
-  return false
-}
-
-/** Whether (`hi`:`lo`) is an address of a table of `levels` levels. */
-export function inWidth(levels: number, hi: number, lo: number): boolean {
-  return ((hi & beyondHigh(levels)) | (lo & beyondLow(levels))) === 0
-}
-
-/** Bits of the two halves of an address that lie above a table of `levels` levels. */
-export function beyondHigh(levels: number): number {
-  const width = widthOf(levels)
-  return width >= 64 ? 0 : width <= 32 ? -1 : -1 << (width - 32)
-}
-
-export function beyondLow(levels: number): number {
-  const width = widthOf(levels)
-  return width >= 32 ? 0 : -1 << width
-}
-
-// An exact number also where the frame does not fit 31 bits: such a frame must never alias another.
-function frameOf(high: number, low: number): number {
-  return (high >>> 0) * 0x10_0000 + (low >>> 12)
 }

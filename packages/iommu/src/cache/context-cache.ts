@@ -14,8 +14,10 @@ export class ContextCache {
   declare private readonly setMask: number
 
   constructor({ sets, ways }: CacheShape) {
-    if (sets < 1 || (sets & (sets - 1)) !== 0) throw new ConfigError('context cache sets', sets, 'is not a power of two')
-    if (!Number.isInteger(ways) || ways < 1) throw new ConfigError('context cache ways', ways, 'is not a positive whole number')
+    if (sets < 1 || (sets & (sets - 1)) !== 0)
+      throw new ConfigError('context cache sets', sets, 'is not a power of two')
+    if (!Number.isInteger(ways) || ways < 1)
+      throw new ConfigError('context cache ways', ways, 'is not a positive whole number')
     this.words = new Int32Array(WORDS * sets * ways)
     this.ways = ways
     this.setMask = sets - 1

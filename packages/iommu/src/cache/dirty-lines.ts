@@ -42,7 +42,9 @@ export class DirtyLines {
   read(at: number): number {
     const slot = this.#find(at & -WORDS_PER_LINE)
     const word = at & (WORDS_PER_LINE - 1)
-    return slot >= 0 && ((this.#stored[slot]! >>> word) & 1) !== 0 ? this.#data[slot * WORDS_PER_LINE + word]! : this.memory[at]!
+    return slot >= 0 && ((this.#stored[slot]! >>> word) & 1) !== 0
+      ? this.#data[slot * WORDS_PER_LINE + word]!
+      : this.memory[at]!
   }
 
   /** Writes the line of word index `at` back to memory. */

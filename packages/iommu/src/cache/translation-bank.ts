@@ -31,7 +31,8 @@ export class TranslationBank {
   declare private readonly setWords: number
 
   constructor({ sets, ways }: CacheShape) {
-    if (sets < 4 || (sets & (sets - 1)) !== 0) throw new ConfigError('cache sets', sets, 'is not a power of two of at least 4')
+    if (sets < 4 || (sets & (sets - 1)) !== 0)
+      throw new ConfigError('cache sets', sets, 'is not a power of two of at least 4')
     if (!Number.isInteger(ways) || ways < 0) throw new ConfigError('cache ways', ways, 'is not a whole number')
     this.capacity = sets * ways
     this.words = new Int32Array(WORDS * sets * Math.max(1, ways))
@@ -43,19 +44,29 @@ export class TranslationBank {
   find(domain: number, page: number, high: number, need: number): number {
     const words = this.words
     const at = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * this.setWords
-    if (((words[at]! ^ (page | RIGHTS)) & (need | ~RIGHTS)) === 0 && words[at + 1] === (domain | (high << 16))) return words[at + 2]!
+    if (((words[at]! ^ (page | RIGHTS)) & (need | ~RIGHTS)) === 0 && words[at + 1] === (domain | (high << 16)))
+      return words[at + 2]!
     return this.setWords === WORDS ? -1 : this.#findBehind(at, page | RIGHTS, domain | (high << 16), need | ~RIGHTS)
   }
 
-  /** Puts in a page, in place of what is here of it, else of the least recently used entry of its set. */
+  /** Puts in a page, in place of what is here of it, else where nothing is, else of the least recently used entry of its set. */
   insert(domain: number, page: number, high: number, rights: number, frame: number): void {
-    if (this.setWords === 0) return
-    const words = this.words
-    const first = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * this.setWords
-    this.dropPage(domain, page, high)
-    this.#makeRoom(first, first + this.setWords - WORDS)
+    const { setWords, words } = this
+    if (setWords === 0) return
+    const tag = domain | (high << 16)
+    const first = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * setWords
+    let place = -1
+    for (let at = first; at < first + setWords; at += WORDS) {
+      const found = words[at]!
+      if (((found ^ page) & ~RIGHTS) === 0 && found !== 0 && words[at + 1] === tag) {
+        place = at
+        break
+      }
+      if (found === 0 && place < 0) place = at
+    }
+    this.#makeRoom(first, place < 0 ? first + setWords - WORDS : place)
     words[first] = (page & ~RIGHTS) | rights
-    words[first + 1] = domain | (high << 16)
+    words[first + 1] = tag
     words[first + 2] = frame
     this.used = true
   }
@@ -66,7 +77,8 @@ export class TranslationBank {
     const first = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * this.setWords
     for (let at = first; at < first + this.setWords; at += WORDS) {
       const found = words[at]!
-      if (((found ^ page) & ~RIGHTS) !== 0 || (found & RIGHTS) === 0 || words[at + 1] !== (domain | (high << 16))) continue
+      if (((found ^ page) & ~RIGHTS) !== 0 || (found & RIGHTS) === 0 || words[at + 1] !== (domain | (high << 16)))
+        continue
       words[at] = 0
       return words[at + 2]!
     }

@@ -10,59 +10,70 @@ const ADDRESS_HIGH = 0xf_ffff
 const FLAGS_LOW = 0xfff
 
 export class RadixEntries {
-  readonly format: RadixFormat
-  readonly #port: DriverPort
-  readonly #present: number = 0
-  readonly #leafMask: number = 0
-  readonly #leafValue: number = 0
-  readonly #lowRights: number = 0
-  readonly #highRights: number = 0
-  readonly #highShift: number = 0
+  declare readonly format: RadixFormat
+  declare private readonly port: DriverPort
+  declare private readonly present: number
+  declare private readonly leafMask: number
+  declare private readonly leafValue: number
+  declare private readonly lowRights: number
+  declare private readonly highRights: number
+  declare private readonly highShift: number
 
   constructor(port: DriverPort, format: RadixFormat) {
     this.format = format
-    this.#port = port
-    this.#present = format.present
-    this.#leafMask = format.leafMask
-    this.#leafValue = format.leafValue
-    this.#lowRights = format.lowRights
-    this.#highRights = format.highRights
-    this.#highShift = format.highShift
+    this.port = port
+    this.present = format.present
+    this.leafMask = format.leafMask
+    this.leafValue = format.leafValue
+    this.lowRights = format.lowRights
+    this.highRights = format.highRights
+    this.highShift = format.highShift
   }
 
   isPresent(frame: number, index: number): boolean {
-    return (this.#port.loadLow(frame, index) & this.#present) !== 0
+    return (this.port.loadLow(frame, index) & this.present) !== 0
   }
 
   /** Whether a present entry of `level` is a leaf. */
   isLeaf(frame: number, index: number, level: number): boolean {
-    return level === 1 || (this.#port.loadLow(frame, index) & this.#leafMask) === this.#leafValue
+    return level === 1 || (this.port.loadLow(frame, index) & this.leafMask) === this.leafValue
   }
 
   /** Machine frame in an entry. Frames in our own tables are below 2^31. */
   target(frame: number, index: number): number {
-    return ((this.#port.loadHigh(frame, index) & ADDRESS_HIGH) << 20) | (this.#port.loadLow(frame, index) >>> 12)
+    return ((this.port.loadHigh(frame, index) & ADDRESS_HIGH) << 20) | (this.port.loadLow(frame, index) >>> 12)
   }
 
   /** Access bits of an entry. */
   access(frame: number, index: number): number {
-    return (this.#port.loadLow(frame, index) & this.#lowRights) | ((this.#port.loadHigh(frame, index) >>> this.#highShift) & this.#highRights)
+    return (
+      (this.port.loadLow(frame, index) & this.lowRights) |
+      ((this.port.loadHigh(frame, index) >>> this.highShift) & this.highRights)
+    )
   }
 
   /** Makes an entry lead to `made`, a table of `level`. */
   link(frame: number, index: number, made: number, level: number): void {
     const { tableLow, tableHigh } = this.format
-    this.#port.publish64(frame, index, (made >>> 20) | tableHigh, (made << 12) | tableLow[level]!)
+    this.port.publish64(frame, index, (made >>> 20) | tableHigh, (made << 12) | tableLow[level]!)
   }
 
   /** Makes an entry of a table of `level` a leaf to `mfn`. */
   setLeaf(frame: number, index: number, level: number, mfn: number, access: number): void {
-    this.#port.publish64(frame, index, (mfn >>> 20) | this.#leafHigh(access), (mfn << 12) | this.#leafLow(level, access))
+    this.port.publish64(frame, index, (mfn >>> 20) | this.#leafHigh(access), (mfn << 12) | this.#leafLow(level, access))
   }
 
   /** As {@link setLeaf} for `count` entries from `first` on, to frames `step` apart; lines of the table go out one by one. */
-  setLeaves(frame: number, first: number, count: number, level: number, mfn: number, step: number, access: number): void {
-    const port = this.#port
+  setLeaves(
+    frame: number,
+    first: number,
+    count: number,
+    level: number,
+    mfn: number,
+    step: number,
+    access: number,
+  ): void {
+    const port = this.port
     const low = this.#leafLow(level, access)
     const high = this.#leafHigh(access)
     for (let i = 0; i < count; i++) {
@@ -74,7 +85,7 @@ export class RadixEntries {
 
   /** Clears `count` entries from `first` on. */
   clear(frame: number, first: number, count: number): void {
-    const port = this.#port
+    const port = this.port
     if (count === 1) {
       port.publish64(frame, first, 0, 0)
       return
@@ -87,7 +98,7 @@ export class RadixEntries {
 
   /** Whether the entries of `frame`, a table of `level`, are leaves with equal rights to frames that follow each other and are aligned as one larger page. */
   areOnePage(frame: number, level: number): boolean {
-    const port = this.#port
+    const port = this.port
     const unit = pagesPerEntry(level)
     const first = this.target(frame, 0)
     if (!this.isPresent(frame, 0) || !this.isLeaf(frame, 0, level) || first % (ENTRIES * unit) !== 0) return false
@@ -104,11 +115,11 @@ export class RadixEntries {
 
   #leafLow(level: number, access: number): number {
     const { pageLow, largeLow } = this.format
-    return (level === 1 ? pageLow : largeLow) | (access & this.#lowRights)
+    return (level === 1 ? pageLow : largeLow) | (access & this.lowRights)
   }
 
   #leafHigh(access: number): number {
-    return this.format.leafHigh | ((access & this.#highRights) << this.#highShift)
+    return this.format.leafHigh | ((access & this.highRights) << this.highShift)
   }
 }
 

@@ -13,7 +13,7 @@ export interface BlockQueue {
 }
 
 export class InvalidationRange {
-  readonly #queue: BlockQueue
+  declare private readonly queue: BlockQueue
   /** 0: there is none. */
   #table = 0
   #hi = 0
@@ -21,7 +21,7 @@ export class InvalidationRange {
   #pages = 0
 
   constructor(queue: BlockQueue) {
-    this.#queue = queue
+    this.queue = queue
   }
 
   /** Adds a range; what does not join it is queued. */
@@ -55,7 +55,7 @@ export class InvalidationRange {
     const table = this.#table
     if (table === 0) return DriverStatus.ok
     this.#table = 0
-    if (this.#pages === 1) return this.#queue.block(table, this.#hi, this.#lo, 0)
+    if (this.#pages === 1) return this.queue.block(table, this.#hi, this.#lo, 0)
     const first = (this.#hi >>> 0) * 0x10_0000 + (this.#lo >>> 12)
     const last = first + this.#pages - 1
     const order = coveringOrder(first, last)
@@ -68,7 +68,7 @@ export class InvalidationRange {
 
   #block(table: number, page: number, order: number): number {
     const start = Math.floor(page / 2 ** order) * 2 ** order
-    return this.#queue.block(table, Math.floor(start / 0x10_0000) | 0, (start % 0x10_0000) << 12, order)
+    return this.queue.block(table, Math.floor(start / 0x10_0000) | 0, (start % 0x10_0000) << 12, order)
   }
 }
 

@@ -15,72 +15,73 @@ export const ABSENT = -1
 export const LARGE = -2
 
 export class RadixTree {
-  readonly entries: RadixEntries
+  declare readonly entries: RadixEntries
   /** Pages in use, by table. */
-  readonly pages: Int32Array
+  declare readonly pages: Int32Array
   /** Pages that no entry leads to any more; they may be freed once no directory cache knows them. */
   readonly retired: number[] = []
   /** An entry above the leaf level was changed or removed. */
   changedDirectories = false
-  readonly #port: DriverPort
-  readonly #root: Int32Array
-  readonly #levels: Uint8Array
+  declare private readonly port: DriverPort
+  declare private readonly roots: Int32Array
+  declare private readonly heights: Uint8Array
   /** Leaf tables by table and 2 MiB page: spares most descents. Emptied of a table whenever one of its directories goes. */
   readonly #leaves = new TranslationBank({ sets: 64, ways: 2 })
 
   /** `tables`: handles are below it; 0 is none. */
   constructor(port: DriverPort, entries: RadixEntries, tables: number) {
-    this.#port = port
+    this.port = port
     this.entries = entries
     this.pages = new Int32Array(tables)
-    this.#root = new Int32Array(tables).fill(-1)
-    this.#levels = new Uint8Array(tables)
+    this.roots = new Int32Array(tables).fill(-1)
+    this.heights = new Uint8Array(tables)
   }
 
   /** An empty table of `levels` levels; noMemory or ok. */
   create(table: number, levels: number): number {
-    const root = this.#port.allocatePage()
+    const root = this.port.allocatePage()
     if (root < 0) return DriverStatus.noMemory
-    this.#root[table] = root
-    this.#levels[table] = levels
+    this.roots[table] = root
+    this.heights[table] = levels
     this.pages[table] = 1
     return DriverStatus.ok
   }
 
   exists(table: number): boolean {
-    return table > 0 && table < this.#root.length && this.#root[table]! >= 0
+    return table > 0 && table < this.roots.length && this.roots[table]! >= 0
   }
 
   root(table: number): number {
-    return this.#root[table]!
+    return this.roots[table]!
   }
 
   levels(table: number): number {
-    return this.#levels[table]!
+    return this.heights[table]!
   }
 
   /** Frees every page. Nothing may know them any more. */
   destroy(table: number): void {
-    this.eachPage(table, (mfn) => this.#port.freePage(mfn))
-    this.#root[table] = -1
+    this.eachPage(table, (mfn) => this.port.freePage(mfn))
+    this.roots[table] = -1
     this.pages[table] = 0
     this.#leaves.dropRange(table, 0, 0, EVERY_PAGE)
   }
 
   /** Calls `visit` for every page of `table`, children before parents. */
   eachPage(table: number, visit: (mfn: number) => void): void {
-    this.#eachPage(this.#root[table]!, this.#levels[table]!, visit)
+    this.#eachPage(this.roots[table]!, this.heights[table]!, visit)
   }
 
   /** The frame that (`hi`:`lo`) maps to, −1 when it maps to none. */
   frameOf(table: number, hi: number, lo: number): number {
     const { entries } = this
-    let frame = this.#root[table]!
-    for (let level = this.#levels[table]!; ; level--) {
+    let frame = this.roots[table]!
+    for (let level = this.heights[table]!; ; level--) {
       const index = tableIndex(level, hi, lo)
       if (!entries.isPresent(frame, index)) return -1
       const next = entries.target(frame, index)
-      if (entries.isLeaf(frame, index, level)) return next + (((hi >>> 0) * 0x10_0000 + (lo >>> 12)) % pagesPerEntry(level))
+      if (entries.isLeaf(frame, index, level))
+        return next + (((hi >>> 0) * 0x10_0000 + (lo >>> 12)) % pagesPerEntry(level))
       frame = next
     }
   }
@@ -88,8 +89,8 @@ export class RadixTree {
   /** Access bits of the entry that maps (`hi`:`lo`), 0 when none does. */
   accessOf(table: number, hi: number, lo: number): number {
     const { entries } = this
-    let frame = this.#root[table]!
-    for (let level = this.#levels[table]!; ; level--) {
+    let frame = this.roots[table]!
+    for (let level = this.heights[table]!; ; level--) {
       const index = tableIndex(level, hi, lo)
       if (!entries.isPresent(frame, index)) return 0
       if (entries.isLeaf(frame, index, level)) return entries.access(frame, index)
@@ -100,11 +101,11 @@ export class RadixTree {
   /** The table of `level` that covers (`hi`:`lo`), made with its parents where missing; noMemory. A leaf above it is the caller's mistake. */
   tableFor(table: number, hi: number, lo: number, level: number): number {
     const { entries } = this
-    let frame = this.#root[table]!
-    for (let at = this.#levels[table]!; at > level; at--) {
+    let frame = this.roots[table]!
+    for (let at = this.heights[table]!; at > level; at--) {
       const index = tableIndex(at, hi, lo)
       if (!entries.isPresent(frame, index)) {
-        const made = this.#port.allocatePage()
+        const made = this.port.allocatePage()
         if (made < 0) return DriverStatus.noMemory
         this.pages[table]!++
         entries.link(frame, index, made, at - 1)
@@ -131,8 +132,8 @@ export class RadixTree {
   /** Whether nothing stands where an entry of `level` would map (`hi`:`lo`). */
   isFree(table: number, hi: number, lo: number, level: number): boolean {
     const { entries } = this
-    let frame = this.#root[table]!
-    for (let at = this.#levels[table]!; ; at--) {
+    let frame = this.roots[table]!
+    for (let at = this.heights[table]!; ; at--) {
       const index = tableIndex(at, hi, lo)
       if (!entries.isPresent(frame, index)) return true
       if (at === level) return false
@@ -154,14 +155,14 @@ export class RadixTree {
   /** Unlinks and retires the pages that map nothing; how many. */
   retireEmpty(table: number): number {
     const before = this.retired.length
-    this.#pruneBelow(table, this.#root[table]!, this.#levels[table]!)
+    this.#pruneBelow(table, this.roots[table]!, this.heights[table]!)
     return this.retired.length - before
   }
 
   #searchLeafTable(table: number, hi: number, lo: number): number {
     const { entries } = this
-    let frame = this.#root[table]!
-    for (let level = this.#levels[table]!; level > 1; level--) {
+    let frame = this.roots[table]!
+    for (let level = this.heights[table]!; level > 1; level--) {
       const index = tableIndex(level, hi, lo)
       if (!entries.isPresent(frame, index)) return ABSENT
       if (entries.isLeaf(frame, index, level)) return LARGE
@@ -190,7 +191,8 @@ export class RadixTree {
   #eachPage(frame: number, level: number, visit: (mfn: number) => void): void {
     const { entries } = this
     for (let index = 0; level > 1 && index < ENTRIES; index++) {
-      if (entries.isPresent(frame, index) && !entries.isLeaf(frame, index, level)) this.#eachPage(entries.target(frame, index), level - 1, visit)
+      if (entries.isPresent(frame, index) && !entries.isLeaf(frame, index, level))
+        this.#eachPage(entries.target(frame, index), level - 1, visit)
     }
     visit(frame)
   }

@@ -8,14 +8,14 @@ import { ABSENT, type RadixTree } from './tree.ts'
 const MOST_SPLIT_PAGES = 4
 
 export class RadixUnmapper {
-  readonly #port: DriverPort
-  readonly #tree: RadixTree
+  declare private readonly port: DriverPort
+  declare private readonly tree: RadixTree
   readonly #spare = new Int32Array(MOST_SPLIT_PAGES)
   #spares = 0
 
   constructor(port: DriverPort, tree: RadixTree) {
-    this.#port = port
-    this.#tree = tree
+    this.port = port
+    this.tree = tree
   }
 
   /** Clears `pages` pages; holes are skipped. noMemory changes nothing. */
@@ -24,7 +24,7 @@ export class RadixUnmapper {
     if (!this.#reserve(table, hi, lo, pages)) return DriverStatus.noMemory
     let upper = hi
     let lower = lo
-    for (let left = pages; left > 0; ) {
+    for (let left = pages; left > 0;) {
       const done = this.#clearSome(table, upper, lower, left)
       left -= done
       const next = (lower >>> 0) + done * 4096
@@ -37,15 +37,15 @@ export class RadixUnmapper {
 
   // The short way for one page with a leaf table; false when a larger page is in the way.
   #clearPage(table: number, hi: number, lo: number): boolean {
-    const leaf = this.#tree.leafTable(table, hi, lo, false)
+    const leaf = this.tree.leafTable(table, hi, lo, false)
     if (leaf < 0) return leaf === ABSENT
-    this.#tree.entries.clear(leaf, (lo >>> 12) & 511, 1)
+    this.tree.entries.clear(leaf, (lo >>> 12) & 511, 1)
     return true
   }
 
   // Clears at least one page from (hi:lo) on, of the `left` wanted: returns how many pages are done.
   #clearSome(table: number, hi: number, lo: number, left: number): number {
-    const tree = this.#tree
+    const tree = this.tree
     const { entries } = tree
     let frame = tree.root(table)
     for (let level = tree.levels(table); ; level--) {
@@ -71,11 +71,19 @@ export class RadixUnmapper {
 
   // Replaces a large leaf of `level` by a table that maps the same, in one store. The page comes from the spares.
   #split(table: number, frame: number, index: number, level: number): number {
-    const tree = this.#tree
+    const tree = this.tree
     const { entries } = tree
     const made = this.#spare[--this.#spares]!
     tree.pages[table]!++
-    entries.setLeaves(made, 0, ENTRIES, level - 1, entries.target(frame, index), pagesPerEntry(level - 1), entries.access(frame, index))
+    entries.setLeaves(
+      made,
+      0,
+      ENTRIES,
+      level - 1,
+      entries.target(frame, index),
+      pagesPerEntry(level - 1),
+      entries.access(frame, index),
+    )
     entries.link(frame, index, made, level - 1)
     tree.changedDirectories = true
     return made
@@ -96,7 +104,7 @@ export class RadixUnmapper {
       wanted += (splitsFirst ? 1 : 0) + (splitsEnd && !same ? 1 : 0)
     }
     while (this.#spares < wanted) {
-      const page = this.#port.allocatePage()
+      const page = this.port.allocatePage()
       if (page < 0) {
         this.#returnSpares()
         return false
@@ -108,7 +116,7 @@ export class RadixUnmapper {
 
   // Level of the large page that I/O page `page` lies in, 0 when it lies in none.
   #largeAt(table: number, page: number): number {
-    const tree = this.#tree
+    const tree = this.tree
     const { entries } = tree
     const hi = Math.floor(page / 0x10_0000) | 0
     const lo = (page % 0x10_0000) << 12
@@ -123,6 +131,6 @@ export class RadixUnmapper {
   }
 
   #returnSpares(): void {
-    while (this.#spares > 0) this.#port.freePage(this.#spare[--this.#spares]!)
+    while (this.#spares > 0) this.port.freePage(this.#spare[--this.#spares]!)
   }
 }

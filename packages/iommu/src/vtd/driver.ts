@@ -5,7 +5,14 @@
  * A table's handle is its domain id. Domain ids are given again only after everything that the unit cached under them is gone.
  */
 import { StateError, UnsupportedError } from '@iospace/wire'
-import { Access, DriverStatus, type DriverPort, type IommuCapabilities, type IommuDriver, type IommuFault } from '../iommu-driver.ts'
+import {
+  Access,
+  DriverStatus,
+  type DriverPort,
+  type IommuCapabilities,
+  type IommuDriver,
+  type IommuFault,
+} from '../iommu-driver.ts'
 import { decodeCapabilities, tableWidths, type VtdCapabilities } from './spec/capabilities.ts'
 import { ContextEntry, PageEntry, RootEntry } from './spec/entries.ts'
 import { FAULT_RECORD_BYTES, FaultRecord, FaultStatus, GlobalCommand, Granularity, Register } from './spec/registers.ts'
@@ -27,6 +34,7 @@ export class VtdDriver implements IommuDriver {
   declare private readonly base: number
   declare private readonly timeout: number
   declare private readonly unit: VtdCapabilities
+  declare private readonly pageInvalidation: boolean
   declare private readonly tables: SecondStageTables
   #queue: DriverQueue | null = null
   #rootTable = -1
@@ -44,7 +52,15 @@ export class VtdDriver implements IommuDriver {
   #rangePages = 0
   /** Upper halves that are beyond the width of each table: bits of them. */
   declare private readonly beyond: Int32Array
-  readonly #fault: IommuFault = { requester: 0, hi: 0, lo: 0, write: false, addressValid: true, hardwareReason: 0, lostBefore: false }
+  readonly #fault: IommuFault = {
+    requester: 0,
+    hi: 0,
+    lo: 0,
+    write: false,
+    addressValid: true,
+    hardwareReason: 0,
+    lostBefore: false,
+  }
 
   constructor(port: DriverPort, { base, timeout = DEFAULT_TIMEOUT }: VtdDriverOptions) {
     const unit = decodeCapabilities({
@@ -57,6 +73,7 @@ export class VtdDriver implements IommuDriver {
     this.base = base
     this.timeout = timeout
     this.unit = unit
+    this.pageInvalidation = unit.pageInvalidation
     const domains = 2 ** unit.domainBits
     this.tables = new SecondStageTables(port, unit, domains)
     this.requesters = new Int32Array(domains)
@@ -110,7 +127,8 @@ export class VtdDriver implements IommuDriver {
 
   destroyTable(table: number): number {
     this.#mustExist(table)
-    if (this.requesters[table] !== 0) throw new StateError(`IOMMU table ${table}`, 'destroyed while a device is attached')
+    if (this.requesters[table] !== 0)
+      throw new StateError(`IOMMU table ${table}`, 'destroyed while a device is attached')
     const queued = this.queueTableInvalidation(table)
     const status = queued === DriverStatus.ok ? this.completeInvalidations() : queued
     if (status !== DriverStatus.ok) return status
@@ -154,7 +172,12 @@ export class VtdDriver implements IommuDriver {
 
   queueInvalidation(table: number, hi: number, lo: number, pages: number): number {
     if (this.#rangeTable !== 0) {
-      if (this.#rangeTable === table && this.#rangeHi === hi && (lo - this.#rangeLo) >>> 12 === this.#rangePages && this.#rangePages < JOINED) {
+      if (
+        this.#rangeTable === table &&
+        this.#rangeHi === hi &&
+        (lo - this.#rangeLo) >>> 12 === this.#rangePages &&
+        this.#rangePages < JOINED
+      ) {
         this.#rangePages += pages
         return DriverStatus.ok
       }
@@ -350,7 +373,9 @@ export class VtdDriver implements IommuDriver {
   }
 
   #map(table: number, hi: number, lo: number, mfn: number, pages: number, rights: number, exact4k: boolean): number {
-    return pages === 1 ? this.tables.mapPage(table, hi, lo, mfn, rights) : this.tables.mapRange(table, hi, lo, mfn, pages, rights, exact4k)
+    return pages === 1
+      ? this.tables.mapPage(table, hi, lo, mfn, rights)
+      : this.tables.mapRange(table, hi, lo, mfn, pages, rights, exact4k)
   }
 
   #fits(table: number, hi: number, lo: number, pages: number): boolean {
@@ -368,7 +393,12 @@ export class VtdDriver implements IommuDriver {
     const table = this.#rangeTable
     if (table === 0) return DriverStatus.ok
     this.#rangeTable = 0
-    if (this.#rangePages === 1) return this.#queueBlock(table, this.#rangeHi, this.#rangeLo, 0)
+    if (this.#rangePages === 1) {
+      const plain = this.pageInvalidation && !this.tables.changedDirectories
+      return plain
+        ? this.#on.page(table, this.#rangeHi, this.#rangeLo)
+        : this.#queueBlock(table, this.#rangeHi, this.#rangeLo, 0)
+    }
     const first = (this.#rangeHi >>> 0) * 0x10_0000 + (this.#rangeLo >>> 12)
     const last = first + this.#rangePages - 1
     const order = coveringOrder(first, last)
@@ -385,7 +415,8 @@ export class VtdDriver implements IommuDriver {
   }
 
   #queueBlock(table: number, hi: number, lo: number, order: number): number {
-    if (!this.unit.pageInvalidation || order > this.unit.maxOrder) return this.#on.translations(Granularity.domain, table, 0, 0, 0, false)
+    if (!this.pageInvalidation || order > this.unit.maxOrder)
+      return this.#on.translations(Granularity.domain, table, 0, 0, 0, false)
     return this.#on.translations(Granularity.page, table, hi, lo, order, !this.tables.changedDirectories)
   }
 }

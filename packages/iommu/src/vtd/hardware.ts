@@ -47,6 +47,14 @@ export interface VtdHardwareOptions {
   readonly collapseFaults?: boolean
 }
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { iotlbHit: IOTLB_HIT, iotlbMiss: IOTLB_MISS, walkRead: WALK_READ } = Count
+const { translated: TRANSLATED, unclaimed: UNCLAIMED } = DmaOutcome
+const { read: READ, write: WRITE } = Need
+const BOTH = READ | WRITE
+const PAGE_ENTRY_ACCESS = FaultReason.pageEntryAccess
+const WINDOW = INTERRUPT_WINDOW
+
 export class VtdHardware implements DmaTranslator, MmioDevice {
   declare readonly personality: VtdPersonality
   declare private readonly machine: Machine
@@ -93,7 +101,13 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     this.walk = new VtdWalk(tables, capabilities, personality.hostAddressBits)
     this.faultEvent = new EventMessage(registers, Register.faultEventControl, memory, interrupts)
     this.waitEvent = new EventMessage(registers, Register.invalidationEventControl, memory, interrupts)
-    this.log = new FaultLog(registers, this.faultEvent, capabilities.faultRecordOffset, capabilities.faultRecords, collapseFaults)
+    this.log = new FaultLog(
+      registers,
+      this.faultEvent,
+      capabilities.faultRecordOffset,
+      capabilities.faultRecords,
+      collapseFaults,
+    )
     this.queue = new InvalidationQueue(registers, tables, clock, this.caches, this.log, this.waitEvent, timing)
     this.iotlbOffset = capabilities.iotlbOffset
     this.zeroLengthNeed = capabilities.zeroLengthRead ? Need.either : Need.read
@@ -135,7 +149,8 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
         if ((registers.get(offset) & WAIT_COMPLETE) === 0) this.waitEvent.withdraw()
         return
     }
-    if (offset === this.iotlbOffset + IotlbRegister.command + 4 && (value & IotlbCommand.invalidate) !== 0) this.#later(() => this.#invalidateIotlb())
+    if (offset === this.iotlbOffset + IotlbRegister.command + 4 && (value & IotlbCommand.invalidate) !== 0)
+      this.#later(() => this.#invalidateIotlb())
     else if (this.log.owns(offset)) this.log.update()
   }
 
@@ -143,11 +158,17 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     const offset = lo & 0xfff
     // The short way, of a hit under the context that the last request used; all else is looked at by the long one.
     if (requester === this.#selected && (hi & this.#beyond) === 0 && offset + length <= 0x1000 && length !== 0) {
-      const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Need.read)
+      const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, READ)
       if (frame >= 0) {
-        this.counts[Count.iotlbHit]!++
+        this.counts[IOTLB_HIT]!++
         this.memory.move(at, (frame << 12) | offset, length)
-        return DmaOutcome.translated
+        return TRANSLATED
+      }
+      if (frame === -1 && (hi !== 0 || lo >>> 20 !== WINDOW)) {
+        const found = this.#miss(hi, lo, READ)
+        if (found < 0) return this.#refuse(found, requester, hi, lo, false)
+        this.memory.move(at, (found << 12) | offset, length)
+        return TRANSLATED
       }
     }
     return this.#pieces(requester, hi, lo, at, length, false)
@@ -156,13 +177,21 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   dmaWrite(requester: number, hi: number, lo: number, at: number, length: number): number {
     const offset = lo & 0xfff
     if (requester === this.#selected && (hi & this.#beyond) === 0 && offset + length <= 0x1000) {
-      const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Need.write)
+      const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, WRITE)
       if (frame >= 0) {
-        this.counts[Count.iotlbHit]!++
+        this.counts[IOTLB_HIT]!++
         const to = (frame << 12) | offset
         this.memory.move(to, at, length)
         this.posted.record(to, length)
-        return DmaOutcome.translated
+        return TRANSLATED
+      }
+      if (frame === -1 && (hi !== 0 || lo >>> 20 !== WINDOW)) {
+        const found = this.#miss(hi, lo, WRITE)
+        if (found < 0) return this.#refuse(found, requester, hi, lo, true)
+        const to = (found << 12) | offset
+        this.memory.move(to, at, length)
+        this.posted.record(to, length)
+        return TRANSLATED
       }
     }
     return this.#pieces(requester, hi, lo, at, length, true)
@@ -181,19 +210,24 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   }
 
   #piece(requester: number, hi: number, lo: number, at: number, length: number, write: boolean): number {
-    if (hi === 0 && lo >>> 20 === INTERRUPT_WINDOW) return write ? this.#interrupt(lo, at, length) : DmaOutcome.unclaimed
+    if (hi === 0 && lo >>> 20 === INTERRUPT_WINDOW)
+      return write ? this.#interrupt(lo, at, length) : DmaOutcome.unclaimed
     if (!this.#translating) return this.#pass(hi, lo, at, length, write)
     const need = write ? Need.write : length === 0 ? this.zeroLengthNeed : Need.read
     const frame = this.#translate(requester, hi, lo, need)
     if (frame === PASSED) return this.#pass(hi, lo, at, length, write)
-    if (frame === NO_FRAME) return DmaOutcome.unclaimed
-    if (frame < 0) return this.#block(-frame, requester, hi, lo, write)
+    if (frame < 0) return this.#refuse(frame, requester, hi, lo, write)
     const there = (frame << 12) | (lo & 0xfff)
     if (write) {
       this.memory.move(there, at, length)
       this.posted.record(there, length)
     } else this.memory.move(at, there, length)
-    return DmaOutcome.translated
+    return TRANSLATED
+  }
+
+  // The answer to a request that no frame was found for.
+  #refuse(frame: number, requester: number, hi: number, lo: number, write: boolean): number {
+    return frame === NO_FRAME ? UNCLAIMED : this.#block(-frame, requester, hi, lo, write)
   }
 
   // RAM frame index or NO_FRAME of the page of (hi:lo); −reason; PASSED when the request passes untranslated.
@@ -246,13 +280,12 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     if (base !== -1) return this.#large(base, (lo >>> 12) & 0x1ff)
     base = caches.iotlb1G.used ? caches.iotlb1G.find(domain, (hi << 2) | (lo >>> 30), hi >>> 30, need) : -1
     if (base !== -1) return this.#large(base, (lo >>> 12) & 0x3ffff)
-    this.clock.count(Count.iotlbMiss)
+    this.counts[IOTLB_MISS]!++
     const walk = this.walk
-    const both = Need.read | Need.write
-    const table = caches.directories.find(domain, (hi << 11) | (lo >>> 21), hi >>> 21, both)
+    const table = caches.directories.find(domain, (hi << 11) | (lo >>> 21), hi >>> 21, BOTH)
     const mfn =
       table >= 0
-        ? walk.page(table, 1, hi, lo, need, null, both, FaultReason.pageEntryAccess)
+        ? walk.page(table, 1, hi, lo, need, null, BOTH, PAGE_ENTRY_ACCESS)
         : walk.page(this.#table, this.#levels, hi, lo, need)
     this.#countReads()
     if (mfn < 0) return mfn
@@ -262,13 +295,26 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     switch (walk.leafLevel) {
       case 1:
         this.iotlb.insert(domain, (hi << 20) | (lo >>> 12), hi >>> 12, rights, word)
-        if (table < 0 && walk.tableRights === both) caches.directories.insert(domain, (hi << 11) | (lo >>> 21), hi >>> 21, both, walk.leafTable)
+        if (table < 0 && walk.tableRights === BOTH)
+          caches.directories.insert(domain, (hi << 11) | (lo >>> 21), hi >>> 21, BOTH, walk.leafTable)
         break
       case 2:
-        caches.iotlb2M.insert(domain, (hi << 11) | (lo >>> 21), hi >>> 21, rights, cacheable(mfn - ((lo >>> 12) & 0x1ff)))
+        caches.iotlb2M.insert(
+          domain,
+          (hi << 11) | (lo >>> 21),
+          hi >>> 21,
+          rights,
+          cacheable(mfn - ((lo >>> 12) & 0x1ff)),
+        )
         break
       default:
-        caches.iotlb1G.insert(domain, (hi << 2) | (lo >>> 30), hi >>> 30, rights, cacheable(mfn - ((lo >>> 12) & 0x3ffff)))
+        caches.iotlb1G.insert(
+          domain,
+          (hi << 2) | (lo >>> 30),
+          hi >>> 30,
+          rights,
+          cacheable(mfn - ((lo >>> 12) & 0x3ffff)),
+        )
     }
     return word
   }
@@ -309,7 +355,7 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   }
 
   #countReads(): void {
-    this.clock.count(Count.walkRead, this.walk.reads)
+    this.counts[WALK_READ]! += this.walk.reads
     this.walk.reads = 0
   }
 
@@ -346,7 +392,8 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
       this.#setStatus(rootTable, false)
       this.#later(() => {
         const registers = this.#registers
-        this.#rootTable = (registers.get(Register.rootTable + 4) >>> 0) * 0x10_0000 + (registers.get(Register.rootTable) >>> 12)
+        this.#rootTable =
+          (registers.get(Register.rootTable + 4) >>> 0) * 0x10_0000 + (registers.get(Register.rootTable) >>> 12)
         this.#setStatus(rootTable, true)
       })
     }
@@ -407,10 +454,12 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
       (addressLow & InvalidationAddress.leafOnly) !== 0,
       (command & IotlbCommand.drainWrites) !== 0,
     )
-    this.#registers.set(at, (command & ~(IotlbCommand.invalidate | (3 << IotlbCommand.actualShift))) | (done << IotlbCommand.actualShift))
+    this.#registers.set(
+      at,
+      (command & ~(IotlbCommand.invalidate | (3 << IotlbCommand.actualShift))) | (done << IotlbCommand.actualShift),
+    )
   }
 }
-
 
 // RAM ends far below 2^31 frames: above, one word stands for all.
 const cacheable = (mfn: number): number => (mfn < NO_RAM ? mfn : NO_FRAME)

@@ -56,7 +56,9 @@ export class VtdWalk {
       (capabilities.deviceTlb ? 1 << TranslationType.deviceTlb : 0) |
       (capabilities.passThrough ? 1 << TranslationType.passThrough : 0)
     // Domain id bits that the unit does not have are reserved in the context entry.
-    this.reservedDomain = (ContextEntry.domainMask << (capabilities.domainBits + ContextEntry.domainShift)) & (ContextEntry.domainMask << ContextEntry.domainShift)
+    this.reservedDomain =
+      (ContextEntry.domainMask << (capabilities.domainBits + ContextEntry.domainShift)) &
+      (ContextEntry.domainMask << ContextEntry.domainShift)
     this.aboveHost = aboveHostWidth(hostAddressBits)
     this.reservedHigh = this.aboveHost | (capabilities.deviceTlb ? 0 : PageEntry.transient)
     // Beside what is reserved: frames beyond 2^31, and bits that the plain case need not know to be ignored.
@@ -66,7 +68,14 @@ export class VtdWalk {
   }
 
   /** The whole way of a request of `need` at (`hi`:`lo`): the output frame or −reason. */
-  request(rootTable: number, requester: number, hi: number, lo: number, need: number, observer: WalkObserver | null = null): number {
+  request(
+    rootTable: number,
+    requester: number,
+    hi: number,
+    lo: number,
+    need: number,
+    observer: WalkObserver | null = null,
+  ): number {
     const outcome = this.context(rootTable, requester, observer)
     if (outcome < 0) return outcome
     if (outcome === PASS_THROUGH) return frameOf(hi & 0xf_ffff, lo)
@@ -86,7 +95,12 @@ export class VtdWalk {
     const rootHigh = words[root + 1]!
     if (observer !== null) observer.entry('root', 6, rootTable, (requester >>> 7) & 0x1fe, rootHigh, rootLow)
     if ((rootLow & RootEntry.present) === 0) return -FaultReason.rootNotPresent
-    const rootReserved = (rootLow & RootEntry.reservedLow) | (rootHigh & ~0xf_ffff) | (rootHigh & this.aboveHost) | words[root + 2]! | words[root + 3]!
+    const rootReserved =
+      (rootLow & RootEntry.reservedLow) |
+      (rootHigh & ~0xf_ffff) |
+      (rootHigh & this.aboveHost) |
+      words[root + 2]! |
+      words[root + 3]!
     if (rootReserved !== 0) return -FaultReason.rootReserved
     const contextTable = frameOf(rootHigh, rootLow)
     const at = memory.entryAt(contextTable, (requester & 0xff) << 1)
@@ -107,7 +121,8 @@ export class VtdWalk {
     if (reserved !== 0) return -FaultReason.contextReserved
     const type = (low >>> ContextEntry.typeShift) & ContextEntry.typeMask
     const levels = (upper & ContextEntry.widthMask) + 2
-    if (((this.supportedLevels >>> levels) & 1) === 0 || ((this.typeMask >>> type) & 1) === 0) return -FaultReason.contextInvalid
+    if (((this.supportedLevels >>> levels) & 1) === 0 || ((this.typeMask >>> type) & 1) === 0)
+      return -FaultReason.contextInvalid
     this.domain = (upper >>> ContextEntry.domainShift) & ContextEntry.domainMask
     this.levels = levels
     this.table = frameOf(high, low)
@@ -140,21 +155,22 @@ export class VtdWalk {
   ): number {
     const memory = this.memory
     const { words } = memory
-    // The plain case, 4 levels and none of it strange, without looking at why: anything else is walked anew, carefully.
-    if (top === 4 && observer === null) {
-      const odd = need | PageEntry.large | PageEntry.snoop
+    // The plain cases, 4 levels or the last one and none of it strange, without looking at why: anything else is walked anew, carefully.
+    if ((top === 4 || top === 1) && observer === null) {
+      const odd = need | STRANGE_LOW
       const page = (hi << 20) | (lo >>> 12)
-      let at = memory.entryAt(table, (hi >>> 7) & 511)
-      let granted: number = PageEntry.rights
-      let leafTable = 0
-      for (let shift = 18; at >= 0; shift -= 9) {
+      const { strangeHigh } = this
+      let at = memory.entryAt(table, top === 1 ? page & 511 : (hi >>> 7) & 511)
+      let granted = rights
+      let leafTable = table
+      for (let shift = 9 * top - 18; at >= 0; shift -= 9) {
         const low = words[at]!
         const high = words[at + 1]!
-        if ((((low ^ need) & odd) | (high & this.strangeHigh)) !== 0) break
+        if ((((low ^ need) & odd) | (high & strangeHigh)) !== 0) break
         const frame = (high << 20) | (low >>> 12)
         if (shift < 0) {
           if (frame >>> 8 === INTERRUPT_FRAMES) break
-          this.reads += 4
+          this.reads += top
           this.tableRights = granted
           this.rights = granted & low
           this.leafLevel = 1
@@ -169,19 +185,37 @@ export class VtdWalk {
     return this.#carefully(table, top, hi, lo, need, observer, rights, access)
   }
 
-  #carefully(table: number, top: number, hi: number, lo: number, need: number, observer: WalkObserver | null, rights: number, access: number): number {
+  #carefully(
+    table: number,
+    top: number,
+    hi: number,
+    lo: number,
+    need: number,
+    observer: WalkObserver | null,
+    rights: number,
+    access: number,
+  ): number {
     const memory = this.memory
     const { words } = memory
     const reservedHigh = this.reservedHigh
     for (let level = top; ; level--) {
       const index =
-        (level === 1 ? lo >>> 12 : level === 2 ? lo >>> 21 : level === 3 ? (hi << 2) | (lo >>> 30) : level === 4 ? hi >>> 7 : hi >>> 16) & 511
+        (level === 1
+          ? lo >>> 12
+          : level === 2
+            ? lo >>> 21
+            : level === 3
+              ? (hi << 2) | (lo >>> 30)
+              : level === 4
+                ? hi >>> 7
+                : hi >>> 16) & 511
       const at = memory.entryAt(table, index)
       if (at < 0) return this.#end(top - level, level === top ? -access : -FaultReason.pageEntryAccess)
       const low = words[at]!
       const high = words[at + 1]!
       if (observer !== null) observer.entry('page', level, table, index, high, low)
-      if ((rights & low & need) === 0) return this.#end(top - level + 1, need === Need.write ? -FaultReason.writeBlocked : -FaultReason.readBlocked)
+      if ((rights & low & need) === 0)
+        return this.#end(top - level + 1, need === Need.write ? -FaultReason.writeBlocked : -FaultReason.readBlocked)
       if (level === 1) {
         this.reads += top
         if (((low & this.reservedLeaf) | (high & reservedHigh)) !== 0) return -FaultReason.pageReserved
@@ -209,7 +243,8 @@ export class VtdWalk {
   #large(level: number, hi: number, lo: number, high: number, low: number, rights: number): number {
     const leaf = (low & PageEntry.large) !== 0 && ((this.largeLevels >>> level) & 1) !== 0
     const address = level === 2 ? PageEntry.reserved2M : PageEntry.reserved1G
-    if (!leaf || ((low & (this.reservedLeaf | address)) | (high & this.reservedHigh)) !== 0) return -FaultReason.pageReserved
+    if (!leaf || ((low & (this.reservedLeaf | address)) | (high & this.reservedHigh)) !== 0)
+      return -FaultReason.pageReserved
     this.rights = rights & low
     this.leafLevel = level
     const inside = ((hi << 20) | (lo >>> 12)) & (level === 2 ? 0x1ff : 0x3ffff)
@@ -217,6 +252,8 @@ export class VtdWalk {
   }
 }
 
+/** Bits of an entry's low word with which it is not a plain one. */
+const STRANGE_LOW = PageEntry.large | PageEntry.snoop
 /** Frames of the interrupt window, above their lowest 8 bits. */
 const INTERRUPT_FRAMES = 0xfee
 

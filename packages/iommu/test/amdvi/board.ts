@@ -50,7 +50,12 @@ export class Board {
   /** Bytes of the command buffer. */
   ring = 4096
 
-  constructor({ personality = amdviPersonalities.hats6, lowFrames = 1024, highFrames = 1024, tables }: BoardOptions = {}) {
+  constructor({
+    personality = amdviPersonalities.hats6,
+    lowFrames = 1024,
+    highFrames = 1024,
+    tables,
+  }: BoardOptions = {}) {
     this.machine = new Machine({ memory: { lowFrames, highFrames, boardBytes: 1 << 20 }, seed: 1, turn })
     const options: AmdviHardwareOptions = tables === undefined ? {} : { tables: tables(this.machine) }
     this.unit = new Hardware(this.machine, personality, options)

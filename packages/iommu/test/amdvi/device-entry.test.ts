@@ -32,7 +32,12 @@ describe('decision table for DMA (B.3)', () => {
   })
 
   test('V = 1, TV = 0: the walk is terminated: IO_PAGE_FAULT, PR = 0 (as in VirtualBox; QEMU lets it pass)', () => {
-    expect(outcome([RW | 1n | BigInt(L4) | 0x800n, 5n])).toEqual([-1, -1, '2000000500000008 0000000000100000', '2020000500000008 0000000000100000'])
+    expect(outcome([RW | 1n | BigInt(L4) | 0x800n, 5n])).toEqual([
+      -1,
+      -1,
+      '2000000500000008 0000000000100000',
+      '2020000500000008 0000000000100000',
+    ])
   })
 
   test('V = 1, TV = 1, Mode = 0: passes with IR and IW as the only check', () => {
@@ -42,7 +47,12 @@ describe('decision table for DMA (B.3)', () => {
   })
 
   test('V = 1, TV = 1, Mode = 0, IR = IW = 0: everything is blocked, as software prefills', () => {
-    expect(outcome([3n, 0n])).toEqual([-1, -1, '2050000000000008 0000000000100000', '2070000000000008 0000000000100000'])
+    expect(outcome([3n, 0n])).toEqual([
+      -1,
+      -1,
+      '2050000000000008 0000000000100000',
+      '2070000000000008 0000000000100000',
+    ])
   })
 
   test.each([
@@ -50,18 +60,31 @@ describe('decision table for DMA (B.3)', () => {
     ['hats5', 5, [6, 7]],
     ['hats6', 6, [7]],
     ['qemu', 6, [7]],
-  ] as const)('%s walks up to %i levels; Mode 7 and more levels than HATS says are IO_PAGE_FAULT with RZ (B.3: a choice)', (name, levels, refused) => {
-    const personality = amdviPersonalities[name]
-    const entry = (mode: number) => [RW | 3n | BigInt(L4) | (BigInt(mode) << 9n), 5n]
-    for (const mode of refused) {
-      expect(outcome(entry(mode), IOVA, personality)).toEqual([-1, -1, '2090000500000008 0000000000200000', '20b0000500000008 0000000000200000'])
-    }
-    // The root's entry leads to level 3, so that it serves as one of 5 or 6 levels too.
-    for (let mode = 4; mode <= levels; mode++) expect(outcome(entry(mode), IOVA, personality)).toEqual([2, 2])
-  })
+  ] as const)(
+    '%s walks up to %i levels; Mode 7 and more levels than HATS says are IO_PAGE_FAULT with RZ (B.3: a choice)',
+    (name, levels, refused) => {
+      const personality = amdviPersonalities[name]
+      const entry = (mode: number) => [RW | 3n | BigInt(L4) | (BigInt(mode) << 9n), 5n]
+      for (const mode of refused) {
+        expect(outcome(entry(mode), IOVA, personality)).toEqual([
+          -1,
+          -1,
+          '2090000500000008 0000000000200000',
+          '20b0000500000008 0000000000200000',
+        ])
+      }
+      // The root's entry leads to level 3, so that it serves as one of 5 or 6 levels too.
+      for (let mode = 4; mode <= levels; mode++) expect(outcome(entry(mode), IOVA, personality)).toEqual([2, 2])
+    },
+  )
 
   test('rights of the entry are checked before Mode (B.4), and limit what the tables grant', () => {
-    expect(outcome([3n | (7n << 9n), 5n])).toEqual([-1, -1, '2050000500000008 0000000000100000', '2070000500000008 0000000000100000'])
+    expect(outcome([3n | (7n << 9n), 5n])).toEqual([
+      -1,
+      -1,
+      '2050000500000008 0000000000100000',
+      '2070000500000008 0000000000100000',
+    ])
     expect(outcome([0x2000000000000803n | BigInt(L4), 5n], IOVA)).toEqual([2, -1, '2070000500000008 0000000000200000'])
     expect(outcome([0x4000000000000803n | BigInt(L4), 5n], IOVA)).toEqual([-1, 2, '2050000500000008 0000000000200000'])
   })
@@ -72,7 +95,9 @@ describe('decision table for DMA (B.3)', () => {
     board.entry(16, BigInt(L4) | 0x2000000000000803n, 1n)
     board.turnOn()
     const [first, second] = [board.device(8), board.device(16)]
-    expect([first.put(IOVA, 1n), second.read(IOVA, 8), second.put(IOVA, 1n), first.put(IOVA, 1n)]).toEqual([2, 2, -1, 2])
+    expect([first.put(IOVA, 1n), second.read(IOVA, 8), second.put(IOVA, 1n), first.put(IOVA, 1n)]).toEqual([
+      2, 2, -1, 2,
+    ])
     expect(board.events()).toEqual(['2070000100000010 0000000000200000'])
   })
 })
@@ -80,18 +105,34 @@ describe('decision table for DMA (B.3)', () => {
 describe('reserved bits are ILLEGAL_DEV_TABLE_ENTRY with RZ, of the half that is valid (B.3, B.6)', () => {
   const reserved = [2n, 3n, 4n, 5n, 6n, 63n]
   test.each(reserved)('quadword 0, bit %i', (bit) => {
-    expect(outcome([RW | 3n | BigInt(L4) | 0x800n | (1n << bit), 5n], IOVA + 0xf)).toEqual([-1, -1, '1080000000000008 000000000020000c', '10a0000000000008 000000000020000c'])
+    expect(outcome([RW | 3n | BigInt(L4) | 0x800n | (1n << bit), 5n], IOVA + 0xf)).toEqual([
+      -1,
+      -1,
+      '1080000000000008 000000000020000c',
+      '10a0000000000008 000000000020000c',
+    ])
   })
 
   test('they come before TV and rights', () => {
-    expect(outcome([1n | (1n << 63n), 5n])).toEqual([-1, -1, '1080000000000008 0000000000100000', '10a0000000000008 0000000000100000'])
+    expect(outcome([1n | (1n << 63n), 5n])).toEqual([
+      -1,
+      -1,
+      '1080000000000008 0000000000100000',
+      '10a0000000000008 0000000000100000',
+    ])
   })
 
   test.each([
-    ['quadword 0, 60:52: page requests and guest translation, not looked at', [RW | 3n | BigInt(L4) | 0x800n | 0x1ff0000000000000n, 5n, 0n, 0n]],
+    [
+      'quadword 0, 60:52: page requests and guest translation, not looked at',
+      [RW | 3n | BigInt(L4) | 0x800n | 0x1ff0000000000000n, 5n, 0n, 0n],
+    ],
     ['quadword 0, 8:7: HAD', [RW | 3n | BigInt(L4) | 0x980n, 5n, 0n, 0n]],
     ['quadword 1 has none', [RW | 3n | BigInt(L4) | 0x800n, 0xfffffffffff00005n & ~0x600000000n, 0n, 0n]],
-    ['quadwords 2 and 3 concern interrupts', [RW | 3n | BigInt(L4) | 0x800n, 5n, 0xfffffffffffffffen, 0xffffffffffffffffn]],
+    [
+      'quadwords 2 and 3 concern interrupts',
+      [RW | 3n | BigInt(L4) | 0x800n, 5n, 0xfffffffffffffffen, 0xffffffffffffffffn],
+    ],
   ])('%s', (_name, quadwords) => {
     expect(outcome(quadwords, IOVA)).toEqual([2, 2])
   })
@@ -102,7 +143,11 @@ describe('size of the table: (size + 1) × 4096 bytes, 32 bytes an entry (B.2)',
     const board = new Board()
     board.store(DEVICES + 128 * 32, RW | 3n, 5n)
     board.turnOn()
-    expect([board.device(127).put(PAGE_A, 1n), board.device(128).put(PAGE_A, 1n), board.device(129).read(PAGE_A, 8)]).toEqual([1, -1, -1])
+    expect([
+      board.device(127).put(PAGE_A, 1n),
+      board.device(128).put(PAGE_A, 1n),
+      board.device(129).read(PAGE_A, 8),
+    ]).toEqual([1, -1, -1])
     expect(board.events()).toEqual(['2020000000000080 0000000000100000', '2000000000000081 0000000000100000'])
   })
 

@@ -56,7 +56,8 @@ describe('a damaged command', () => {
           write32: (address, value) => {
             if (!(dead && address === AMDVI_BASE + 0x18)) port.write32(address, value)
           },
-          storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) => port.storeCoherent128(mfn, index, dead ? 0 : hi0, lo0, hi1, lo1),
+          storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) =>
+            port.storeCoherent128(mfn, index, dead ? 0 : hi0, lo0, hi1, lo1),
         }),
     })
     const { table } = rig.start()
@@ -80,7 +81,14 @@ describe('the event log', () => {
     device.get(0x1_2345_6788)
     device.put(0x8, 1n)
     // The level-4 table of the requester leads nowhere.
-    const root = rig.driver.ownFrames().find((mfn) => rig.load(mfn * 4096) !== 0n && rig.driver.ownFrames().length > 0 && (rig.load(mfn * 4096) & 0xe00n) === 0xa00n)!
+    const root = rig.driver
+      .ownFrames()
+      .find(
+        (mfn) =>
+          rig.load(mfn * 4096) !== 0n &&
+          rig.driver.ownFrames().length > 0 &&
+          (rig.load(mfn * 4096) & 0xe00n) === 0xa00n,
+      )!
     rig.store(root * 4096, 0x600f_f000_0000_0a01n)
     rig.driver.queueTableInvalidation(table)
     rig.driver.completeInvalidations()
@@ -96,7 +104,8 @@ describe('the event log', () => {
     let late = -1
     let looks = 0
     const rig = new DriverRig(unit, {
-      wrap: (port) => changed(port, { loadHigh: (mfn, index) => (mfn === late && looks++ < 5 ? 0 : port.loadHigh(mfn, index)) }),
+      wrap: (port) =>
+        changed(port, { loadHigh: (mfn, index) => (mfn === late && looks++ < 5 ? 0 : port.loadHigh(mfn, index)) }),
     })
     const { device } = rig.start()
     const log = Number(rig.machine.mmio.read64(AMDVI_BASE + 0x10) & 0xfffff000n)
@@ -110,7 +119,9 @@ describe('the event log', () => {
 
   test('an entry that never appears is skipped', () => {
     let lost = -1
-    const rig = new DriverRig(unit, { wrap: (port) => changed(port, { loadHigh: (mfn, index) => (mfn === lost ? 0 : port.loadHigh(mfn, index)) }) })
+    const rig = new DriverRig(unit, {
+      wrap: (port) => changed(port, { loadHigh: (mfn, index) => (mfn === lost ? 0 : port.loadHigh(mfn, index)) }),
+    })
     const { device } = rig.start()
     lost = Number(rig.machine.mmio.read64(AMDVI_BASE + 0x10) & 0xfffff000n) / 4096
     device.get(0x5000)

@@ -77,7 +77,9 @@ test('no valid address faults meanwhile: every page is walked after every store'
   const { table } = rig.start(48)
   rig.map(table, M2, 2048, 256)
   const old = range(M2, 2048, 256, false, 5)
-  const stores = watched.during([...old, ...range(M2 + 256 * 4096, 2048 + 256, 256, true, 5)], () => rig.map(table, M2 + 256 * 4096, 2048 + 256, 256))
+  const stores = watched.during([...old, ...range(M2 + 256 * 4096, 2048 + 256, 256, true, 5)], () =>
+    rig.map(table, M2 + 256 * 4096, 2048 + 256, 256),
+  )
   expect([stores > 256, rig.driver.tablePages(table)]).toEqual([true, 3])
   watched.during([...old, page(2 * M2 - 4096, 2048 + 511)], () => rig.driver.completeInvalidations())
 })

@@ -1,12 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { AmdviDriver, type DriverPort, MachinePort } from '../../src/driver.ts'
-import { AMDVI_BASE, type AmdviPersonality, amdviPersonalities, installAmdvi, iommuModels } from '../../src/hardware.ts'
-import { Machine } from '@iospace/machine'
+import type { DriverPort } from '../../src/driver.ts'
+import { AMDVI_BASE, type AmdviPersonality, amdviPersonalities } from '../../src/hardware.ts'
 import { changed, DATA, DriverRig } from '../shared/driver-rig.ts'
 import { secondOwner } from '../shared/driver-faulty-suite.ts'
-import { at } from '../shared/driver-suite.ts'
 import { amdviUnit } from '../shared/units.ts'
-import { turn } from './board.ts'
 
 /** The documented order of operations (facts B.7), as the unit sees it: stores and register writes, in words typed from the facts. */
 const unit = amdviUnit(amdviPersonalities.hats6)
@@ -22,7 +19,9 @@ function recorded(personality: AmdviPersonality = amdviPersonalities.hats6) {
         port.write32(address, value)
       },
       store128: (mfn, index, hi0, lo0, hi1, lo1) => {
-        log.push(`entry ${index & ~3} ${(index & 2) === 0 ? 'lower' : 'upper'} ${hex(hi0)}:${hex(lo0)} ${hex(hi1)}:${hex(lo1)}`)
+        log.push(
+          `entry ${index & ~3} ${(index & 2) === 0 ? 'lower' : 'upper'} ${hex(hi0)}:${hex(lo0)} ${hex(hi1)}:${hex(lo1)}`,
+        )
         port.store128(mfn, index, hi0, lo0, hi1, lo1)
       },
       storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) => {
@@ -42,7 +41,9 @@ describe('initialisation (B.7: early_enable_iommu)', () => {
     const { rig, taken } = recorded()
     expect(rig.driver.enable()).toBe(0)
     const steps = taken().filter((step) => !step.startsWith('entry'))
-    const [table, commands, events] = ['0', '8', '10'].map((offset) => Number.parseInt(steps.find((step) => step.startsWith(`${offset}=`))!.split('=')[1]!, 16))
+    const [table, commands, events] = ['0', '8', '10'].map((offset) =>
+      Number.parseInt(steps.find((step) => step.startsWith(`${offset}=`))!.split('=')[1]!, 16),
+    )
     expect(steps).toEqual([
       '18=0',
       '1c=0',
@@ -72,16 +73,33 @@ describe('initialisation (B.7: early_enable_iommu)', () => {
     rig.driver.enable()
     const entries = taken().filter((step) => step.startsWith('entry'))
     expect(entries).toHaveLength(2 * 1024)
-    entries.forEach((step, i) => expect(step).toBe(i % 2 === 0 ? `entry ${(i >> 1) % 128 << 2} upper 0:1 0:0` : `entry ${(i >> 1) % 128 << 2} lower 0:3 0:0`))
+    entries.forEach((step, i) =>
+      expect(step).toBe(
+        i % 2 === 0 ? `entry ${((i >> 1) % 128) << 2} upper 0:1 0:0` : `entry ${((i >> 1) % 128) << 2} lower 0:3 0:0`,
+      ),
+    )
   })
 
   test('without IASup: every entry, interrupt table and domain one by one', () => {
     const { hats4 } = amdviPersonalities
-    const { rig, taken } = recorded({ ...hats4, featuresLow: hats4.featuresLow & ~0x40, features: { ...hats4.features, invalidateAll: false } })
+    const { rig, taken } = recorded({
+      ...hats4,
+      featuresLow: hats4.featuresLow & ~0x40,
+      features: { ...hats4.features, invalidateAll: false },
+    })
     expect(rig.driver.enable()).toBe(0)
     const commands = taken().filter((step) => step.startsWith('command') && !step.includes(' 10000000 '))
-    expect(commands.slice(0, 4)).toEqual(['command 0 20000000 0 0', 'command 0 50000000 0 0', 'command 1 20000000 0 0', 'command 1 50000000 0 0'])
-    expect(commands.slice(2048, 2051)).toEqual(['command 0 30000000 fffff003 7fffffff', 'command 0 30000001 fffff003 7fffffff', 'command 0 30000002 fffff003 7fffffff'])
+    expect(commands.slice(0, 4)).toEqual([
+      'command 0 20000000 0 0',
+      'command 0 50000000 0 0',
+      'command 1 20000000 0 0',
+      'command 1 50000000 0 0',
+    ])
+    expect(commands.slice(2048, 2051)).toEqual([
+      'command 0 30000000 fffff003 7fffffff',
+      'command 0 30000001 fffff003 7fffffff',
+      'command 0 30000002 fffff003 7fffffff',
+    ])
     expect(commands).toHaveLength(2048 + 65536)
   })
 
@@ -127,7 +145,12 @@ describe('device table entries (B.7)', () => {
       'command 0 30000001 fffff003 7fffffff',
     ])
     rig.driver.block(8)
-    expect(taken().slice(0, 4)).toEqual(['entry 32 lower 0:3 0:0', 'entry 32 upper 0:1 0:0', 'command 8 20000000 0 0', 'command 0 30000002 fffff003 7fffffff'])
+    expect(taken().slice(0, 4)).toEqual([
+      'entry 32 lower 0:3 0:0',
+      'entry 32 upper 0:1 0:0',
+      'command 8 20000000 0 0',
+      'command 0 30000002 fffff003 7fffffff',
+    ])
   })
 
   test('a requester beyond the table cannot be attached', () => {
@@ -172,9 +195,11 @@ describe('invalidations', () => {
         [7, 1],
       ]),
     ).toEqual(['command 0 30000001 5001 0']))
-  test('a misaligned range: two blocks of at most twice its size', () => expect(invalidated([[3, 3]])).toEqual(['command 0 30000001 3000 0', 'command 0 30000001 4001 0']))
+  test('a misaligned range: two blocks of at most twice its size', () =>
+    expect(invalidated([[3, 3]])).toEqual(['command 0 30000001 3000 0', 'command 0 30000001 4001 0']))
   test('1 GiB', () => expect(invalidated([[0, 2 ** 18]])).toEqual(['command 0 30000001 1ffff001 0']))
-  test('64 GiB: the size reaches into the upper word', () => expect(invalidated([[0, 2 ** 24]])).toEqual(['command 0 30000001 fffff001 7']))
+  test('64 GiB: the size reaches into the upper word', () =>
+    expect(invalidated([[0, 2 ** 24]])).toEqual(['command 0 30000001 fffff001 7']))
 
   test('after a directory went, with PDE', () => {
     const { rig, taken } = recorded()
@@ -184,7 +209,10 @@ describe('invalidations', () => {
     rig.unmap(table, 0x200000, 512)
     rig.map(table, 0x5000, DATA, 1)
     rig.unmap(table, 0x5000, 1)
-    expect(taken().filter((step) => step.includes(' 3000'))).toEqual(['command 0 30000001 2ff003 0', 'command 0 30000001 5000 0'])
+    expect(taken().filter((step) => step.includes(' 3000'))).toEqual([
+      'command 0 30000001 2ff003 0',
+      'command 0 30000001 5000 0',
+    ])
   })
 
   test('a unit with NpCache says so; hypervisors then announce new mappings (B.7)', () => {
@@ -235,66 +263,19 @@ describe('what each step is for: a port that skips it is not safe', () => {
   test('without the invalidation of the page: the device still reaches the frame', () => {
     const another = (port: DriverPort) =>
       changed(port, {
-        storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) => port.storeCoherent128(mfn, index, hi0, lo0, hi1, hi0 >>> 28 === 3 ? lo1 + 0x100000 : lo1),
+        storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) =>
+          port.storeCoherent128(mfn, index, hi0, lo0, hi1, hi0 >>> 28 === 3 ? lo1 + 0x100000 : lo1),
       })
     expect(secondOwner(unit, another)).toMatchObject({ mapped: 2, late: 2 })
   })
 
   test('without Control.Coherent: the unit does not see what is not written back', () => {
     const uncoherent = (port: DriverPort) =>
-      changed(port, { write32: (address, value) => port.write32(address, address === AMDVI_BASE + 0x18 ? value & ~0x400 : value), flushLine: () => {}, publish64: (mfn, index, hi, lo) => port.store64(mfn, index, hi, lo) })
+      changed(port, {
+        write32: (address, value) => port.write32(address, address === AMDVI_BASE + 0x18 ? value & ~0x400 : value),
+        flushLine: () => {},
+        publish64: (mfn, index, hi, lo) => port.store64(mfn, index, hi, lo),
+      })
     expect(secondOwner(unit, uncoherent)).toMatchObject({ mapped: -1 })
   })
-})
-
-describe('the models of a machine', () => {
-  test('install and driver by name; the device table covers the buses that there are', () => {
-    const machine = new Machine({ memory: { lowFrames: 1024, highFrames: 0, boardBytes: 1 << 16 }, seed: 1, turn })
-    for (const [name, { personalities, defaultPersonality }] of Object.entries(iommuModels)) expect([name, personalities.includes(defaultPersonality)]).toEqual([name, true])
-    const model = iommuModels['amdvi']!
-    expect(model.personalities).toEqual(['qemu', 'hats4', 'hats5', 'hats6'])
-    expect(() => model.driver(machine, { allocatePage: () => -1, freePage: () => {} })).toThrow('is not in this machine')
-    model.install(machine, 'qemu')
-    machine.pci.addBridge(0, 8, 'root-port')
-    const orders: number[] = []
-    const driver = model.driver(machine, { allocatePage: () => -1, freePage: () => {}, allocateRun: (order) => orders.push(order) * 0 - 1 })
-    expect([driver.enable(), orders, driver.capabilities.invalidateOnMap]).toEqual([-1, [1], true])
-  })
-
-  test('without a run of frames enable is noMemory', () => {
-    const machine = new Machine({ memory: { lowFrames: 1024, highFrames: 0, boardBytes: 1 << 16 }, seed: 1, turn })
-    installAmdvi(machine, amdviPersonalities.hats6)
-    const port = new MachinePort(machine, { coherent: true, allocatePage: () => 5, freePage: () => {} })
-    expect(new AmdviDriver(port, { base: AMDVI_BASE }).enable()).toBe(-1)
-  })
-})
-
-test('capabilities as data', () => {
-  const of = (name: keyof typeof amdviPersonalities) => new DriverRig(amdviUnit(amdviPersonalities[name])).driver.capabilities
-  expect([of('hats4').tableWidths, of('hats5').tableWidths, of('hats6').tableWidths, of('qemu').tableWidths]).toEqual([
-    [39, 48],
-    [39, 48, 57],
-    [39, 48, 57, 64],
-    [39, 48, 57, 64],
-  ])
-  expect(of('hats6')).toMatchObject({
-    kind: 'amdvi',
-    pageSizes: 0x40201000,
-    addressBits: 64,
-    granularity: 'function',
-    readOnly: true,
-    writeOnly: true,
-    faultRecords: true,
-    coherent: true,
-    invalidateOnMap: false,
-    dirtyBits: true,
-    tables: 65535,
-  })
-  expect([of('hats4').dirtyBits, of('hats5').dirtyBits, of('qemu').invalidateOnMap]).toEqual([false, false, true])
-})
-
-test('the memory that was the device table lets everything pass once it is freed and zeroed: it is not, while the unit is on', () => {
-  const rig = new DriverRig(unit)
-  const { device } = rig.start()
-  for (const mfn of rig.driver.ownFrames()) expect(device.put(at(mfn), 1n)).toBe(-1)
 })

@@ -7,15 +7,26 @@ import { driverPropertySuite } from '../shared/driver-property-suite.ts'
 import { driverSuite } from '../shared/driver-suite.ts'
 import { amdviUnit } from '../shared/units.ts'
 
-describe.each(Object.values(amdviPersonalities).map((personality) => amdviUnit(personality)))('$name', (unit) => driverSuite(unit))
+describe.each(Object.values(amdviPersonalities).map((personality) => amdviUnit(personality)))('$name', (unit) =>
+  driverSuite(unit),
+)
 
 const { hats4, hats6, qemu } = amdviPersonalities
 const tiny = { sets: 4, ways: 2 }
-const small = { ...hats6, iotlb: tiny, iotlb2M: { sets: 4, ways: 1 }, iotlb1G: { sets: 4, ways: 1 }, directories: { sets: 4, ways: 1 }, devices: { sets: 1, ways: 1 } }
+const small = {
+  ...hats6,
+  iotlb: tiny,
+  iotlb2M: { sets: 4, ways: 1 },
+  iotlb1G: { sets: 4, ways: 1 },
+  directories: { sets: 4, ways: 1 },
+  devices: { sets: 1, ways: 1 },
+}
 
 // Commands, status, events.
 describe('pages', () => driverPagesSuite(amdviUnit(hats6), 3))
-describe.each([amdviUnit(hats4), amdviUnit(hats6)])('no valid address ever faults, $name', (unit) => driverOrderSuite(unit))
+describe.each([amdviUnit(hats4), amdviUnit(hats6)])('no valid address ever faults, $name', (unit) =>
+  driverOrderSuite(unit),
+)
 describe.each([amdviUnit(hats6), amdviUnit(qemu)])('a faulty unit, $name', (unit) => driverFaultySuite(unit))
 // The device table of 4 buses too.
 describe('small caches', () => driverPropertySuite(amdviUnit(small), 3 + 8))

@@ -46,7 +46,11 @@ describe('entries', () => {
     const made = board()
     made.device().read(IOVA, 8)
     expect([made.read(0x2010), made.read(0x2018)]).toEqual([0, 16])
-    expect([made.load(EVENTS), made.load(EVENTS + 8), made.load(EVENTS + 16)]).toEqual([0x2000000100000008n, 0x200000n, 0n])
+    expect([made.load(EVENTS), made.load(EVENTS + 8), made.load(EVENTS + 16)]).toEqual([
+      0x2000000100000008n,
+      0x200000n,
+      0n,
+    ])
   })
 
   test('Status: EventLogInt is set by an entry, and cleared by writing 1 (bit 1)', () => {
@@ -63,7 +67,12 @@ describe('entries', () => {
   test('with EventLogEn = 0 nothing is written, the access is blocked all the same', () => {
     const made = board()
     made.write(0x18, 0x1401)
-    expect([made.device().read(IOVA, 8), made.read(0x2018), made.load(EVENTS), made.read(0x2020)]).toEqual([-1, 0, 0n, 0x10])
+    expect([made.device().read(IOVA, 8), made.read(0x2018), made.load(EVENTS), made.read(0x2020)]).toEqual([
+      -1,
+      0,
+      0n,
+      0x10,
+    ])
   })
 
   test('a log at 4 GiB of 512 entries', () => {
@@ -75,7 +84,10 @@ describe('entries', () => {
     const device = made.device()
     for (let i = 0; i < 300; i++) device.read(i * 4096, 8)
     expect(made.read(0x2018)).toBe(300 * 16)
-    expect([made.load(2 ** 32 + 299 * 16), made.load(2 ** 32 + 299 * 16 + 8)]).toEqual([0x2000000100000008n, BigInt(299 * 4096)])
+    expect([made.load(2 ** 32 + 299 * 16), made.load(2 ** 32 + 299 * 16 + 8)]).toEqual([
+      0x2000000100000008n,
+      BigInt(299 * 4096),
+    ])
   })
 })
 

@@ -38,7 +38,11 @@ describe('DEV_TAB_HARDWARE_ERROR: address of the entry, type in the flags', () =
     made.write64(0x18, 0x5n)
     const device = made.device()
     expect([device.read(IOVA, 8), device.put(IOVA, 1n), device.message(0x41)]).toEqual([-1, -1, -1])
-    expect(made.events()).toEqual(['3200000000000008 000000f000000100', '3220000000000008 000000f000000100', '3208000000000008 000000f000000100'])
+    expect(made.events()).toEqual([
+      '3200000000000008 000000f000000100',
+      '3220000000000008 000000f000000100',
+      '3208000000000008 000000f000000100',
+    ])
   })
 
   test('poison', () => {
@@ -89,8 +93,18 @@ describe('PAGE_TAB_HARDWARE_ERROR: address of the entry, domain, type', () => {
 
 describe('COMMAND_HARDWARE_ERROR: the buffer stops', () => {
   test.each([
-    ['a poisoned command', (made: Board, memory: Failing) => memory.poisoned.add(COMMANDS + 16) && made.queue(0, 0x10000000), COMMANDS + 16, '6600000000000000'],
-    ['a store of COMPLETION_WAIT to no RAM', (made: Board) => made.queue(0xf0000001 | 0, 0x10000000, 1), 0xf0000000, '6200000000000000'],
+    [
+      'a poisoned command',
+      (made: Board, memory: Failing) => memory.poisoned.add(COMMANDS + 16) && made.queue(0, 0x10000000),
+      COMMANDS + 16,
+      '6600000000000000',
+    ],
+    [
+      'a store of COMPLETION_WAIT to no RAM',
+      (made: Board) => made.queue(0xf0000001 | 0, 0x10000000, 1),
+      0xf0000000,
+      '6200000000000000',
+    ],
     [
       'a store to poison',
       (made: Board, memory: Failing) => memory.poisoned.add(STATUS + 8) && made.queue((STATUS + 8) | 1, 0x10000000, 1),

@@ -1,40 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { amdviPersonalities } from '../../src/hardware.ts'
-import { Board, INTERRUPTS, type Probe } from './board.ts'
+import { Board, INTERRUPTS } from './board.ts'
+import { Interrupts, upper } from './interrupt-board.ts'
 
 /** Interrupt messages (facts B.3 quadword 2, G): forwarded, aborted, remapped by entries of 4 or 16 bytes. */
-
-/** IV = 1, IntTabLen 2^`length`, table at INTERRUPTS, IntCtl. */
-const upper = (control: bigint, length = 9n, more = 0n): bigint => 1n | (length << 1n) | BigInt(INTERRUPTS) | (control << 60n) | more
-
-class Interrupts {
-  readonly board: Board
-  readonly device: Probe
-
-  constructor(quadword2: bigint, { control = 0, quadword3 = 0n, personality = amdviPersonalities.hats6 }: { control?: number; quadword3?: bigint; personality?: typeof amdviPersonalities.hats6 } = {}) {
-    this.board = new Board({ personality })
-    // DMA of the device is blocked: interrupts go by IV alone.
-    this.board.entry(8, 3n, 5n, quadword2, quadword3)
-    this.board.turnOn({ control })
-    this.device = this.board.device()
-  }
-
-  /** Entry `index` of a table of 4-byte entries. */
-  entry(index: number, value: number): void {
-    this.board.machine.memory.view.setUint32(INTERRUPTS + index * 4, value, true)
-  }
-
-  /** Vectors that were received since the last call. */
-  received(): number[] {
-    const counts = this.board.machine.interrupts.received
-    const found: number[] = []
-    counts.forEach((count, vector) => {
-      for (let i = 0; i < count; i++) found.push(vector)
-    })
-    counts.fill(0)
-    return found
-  }
-}
 
 describe('decision table (B.3)', () => {
   test('IommuEn = 0: messages pass', () => {
@@ -50,7 +19,11 @@ describe('decision table (B.3)', () => {
       const board = new Board()
       board.entry(8, ...quadwords)
       board.turnOn()
-      expect([board.device().message(0x41), board.machine.interrupts.received[0x41], board.events()]).toEqual([1, 1, []])
+      expect([board.device().message(0x41), board.machine.interrupts.received[0x41], board.events()]).toEqual([
+        1,
+        1,
+        [],
+      ])
     }
   })
 
@@ -62,7 +35,12 @@ describe('decision table (B.3)', () => {
 
   test('IntCtl 1: forwarded unmapped', () => {
     const made = new Interrupts(upper(1n))
-    expect([made.device.message(0x41), made.device.message(0x141), made.received(), made.board.events()]).toEqual([1, 1, [0x41, 0x41], []])
+    expect([made.device.message(0x41), made.device.message(0x141), made.received(), made.board.events()]).toEqual([
+      1,
+      1,
+      [0x41, 0x41],
+      [],
+    ])
   })
 
   test('IntCtl 3: ILLEGAL_DEV_TABLE_ENTRY with I', () => {
@@ -84,7 +62,9 @@ describe('decision table (B.3)', () => {
   })
 
   test('other bits of the upper half are not', () => {
-    const made = new Interrupts(upper(1n) | (3n << 54n) | (1n << 59n) | (3n << 62n), { quadword3: 0xffc0_ffff_ffff_8000n })
+    const made = new Interrupts(upper(1n) | (3n << 54n) | (1n << 59n) | (3n << 62n), {
+      quadword3: 0xffc0_ffff_ffff_8000n,
+    })
     expect(made.device.message(0x41)).toBe(1)
   })
 
@@ -144,7 +124,11 @@ describe('entries of 4 bytes: 0 RemapEn, 1 SupIOPF, 4:2 IntType, 23:16 vector (G
   test('RemapEn = 0: IO_PAGE_FAULT with I, PR = 0', () => {
     const made = new Interrupts(upper(2n))
     made.entry(5, 0x00910000)
-    expect([made.device.message(5), made.received(), made.board.events()]).toEqual([-1, [], ['2008000500000008 00000000fee00000']])
+    expect([made.device.message(5), made.received(), made.board.events()]).toEqual([
+      -1,
+      [],
+      ['2008000500000008 00000000fee00000'],
+    ])
   })
 
   test.each([
@@ -218,76 +202,10 @@ describe('NumIntRemapMode (B.2 44:43, EFR2 9:8)', () => {
   })
 
   test('without the feature the bits stay 0', () => {
-    const made = new Interrupts(upper(2n, 11n), { personality: amdviPersonalities.hats5 as unknown as typeof amdviPersonalities.hats6 })
+    const made = new Interrupts(upper(2n, 11n), {
+      personality: amdviPersonalities.hats5 as unknown as typeof amdviPersonalities.hats6,
+    })
     made.board.write(0x1c, 0x800)
     expect([made.board.read(0x1c), made.device.message(0x7ff)]).toEqual([0, -1])
-  })
-})
-
-describe('what is no message', () => {
-  test('a read of the window: INVALID_DEVICE_REQUEST of type 0', () => {
-    const made = new Interrupts(upper(1n))
-    expect([made.device.read(0xfee00000, 4), made.board.events()]).toEqual([-1, ['8000000000000008 00000000fee00000']])
-  })
-
-  test('a write of another length, or misaligned: type 6', () => {
-    const made = new Interrupts(upper(1n))
-    expect([made.device.put(0xfee00000, 0n), made.device.message(0x41, 0xfee00002), made.received()]).toEqual([-1, -1, []])
-    expect(made.board.events()).toEqual(['8c00000000000008 00000000fee00000', '8c00000000000008 00000000fee00002'])
-  })
-
-  test('HyperTransport’s interrupt range, as real logs have it: type 5 at 0xFDF8000020 (B.6)', () => {
-    const made = new Interrupts(upper(1n))
-    expect(made.device.message(0x41, 0xfdf8000020)).toBe(-1)
-    expect(made.device.read(0xfdf8000020, 4)).toBe(-1)
-    expect(made.board.events()).toEqual(['8a00000000000008 000000fdf8000020', '8000000000000008 000000fdf8000020'])
-  })
-
-  test('with the unit off, reads and malformed writes go nowhere', () => {
-    const board = new Board()
-    const device = board.device()
-    expect([device.read(0xfee00000, 4), device.put(0xfee00000, 1n), device.message(1, 0xfdf8000020)]).toEqual([-2, -2, -2])
-  })
-})
-
-describe('what is cached', () => {
-  test('an entry is used until INVALIDATE_INTERRUPT_TABLE of its requester', () => {
-    const made = new Interrupts(upper(2n))
-    made.entry(5, 0x00910001)
-    made.device.message(5)
-    made.entry(5, 0x00920001)
-    made.device.message(5)
-    made.board.command(16, 0x50000000)
-    made.device.message(5)
-    made.board.invalidateDevice(8)
-    made.device.message(5)
-    expect(made.received()).toEqual([0x91, 0x91, 0x91, 0x91])
-    made.board.command(8, 0x50000000)
-    made.device.message(5)
-    expect(made.received()).toEqual([0x92])
-    made.entry(5, 0x00930001)
-    made.board.command(0, 0x80000000)
-    made.device.message(5)
-    expect(made.received()).toEqual([0x93])
-  })
-
-  test('the upper half of the device table entry until INVALIDATE_DEVTAB_ENTRY', () => {
-    const made = new Interrupts(upper(1n))
-    made.device.message(0x41)
-    made.board.entry(8, 3n, 5n, upper(0n))
-    expect(made.device.message(0x41)).toBe(1)
-    made.board.invalidateDevice(8)
-    expect(made.device.message(0x41)).toBe(-1)
-  })
-
-  test('entries push each other out of a small cache', () => {
-    const made = new Interrupts(upper(2n), { personality: { ...amdviPersonalities.hats6, interrupts: 1 } as typeof amdviPersonalities.hats6 })
-    made.entry(5, 0x00910001)
-    made.entry(6, 0x00920001)
-    made.device.message(5)
-    made.entry(5, 0x00930001)
-    made.device.message(6)
-    made.device.message(5)
-    expect(made.received()).toEqual([0x91, 0x92, 0x93])
   })
 })

@@ -167,7 +167,12 @@ describe('the unit’s PCI function (B.1)', () => {
     board.write(0x164, 0x4061)
     board.write(0x158, 0x10000)
     const at = pci.configRead(2, 0x34, 1)
-    expect([pci.configRead(2, at, 1), pci.configRead(2, at + 4, 4), pci.configRead(2, at + 8, 4), pci.configRead(2, at + 12, 2)]).toEqual([5, 0xfee01004, 1, 0x4061])
+    expect([
+      pci.configRead(2, at, 1),
+      pci.configRead(2, at + 4, 4),
+      pci.configRead(2, at + 8, 4),
+      pci.configRead(2, at + 12, 2),
+    ]).toEqual([5, 0xfee01004, 1, 0x4061])
     expect(pci.configRead(2, at + 2, 2)).toBe(0x81)
     expect([board.read(0x15c), board.read(0x160), board.read(0x164)]).toEqual([0xfee01004, 1, 0x4061])
     expect(board.read(0x158) >>> 16).toBe(0x81)

@@ -1,33 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { Board, L1, L2, L3, L4, PAGE_A, RW } from './board.ts'
+import { PAGE_A, RW } from './board.ts'
+import { SHIFT, FAULT, walk, to, chain, leaf } from './page-walk.ts'
 
-/** Page tables (facts B.4): levels, skipping, sizes, rights, reserved bits, widths. */
-
-/** Table `level` − 1 is at this address; level 1 is L1. */
-const TABLE = [0, L1, L2, L3, L4, 0x24000, 0x25000]
-const SHIFT = [0, 12, 21, 30, 39, 48, 57]
-/** IO_PAGE_FAULT of requester 8 in domain 1: dw1:dw0, dw3:dw2. */
-const FAULT = (flags: string, address: bigint) => `2${flags}000100000008 ${address.toString(16).padStart(16, '0')}`
-
-interface Step {
-  readonly level: number
-  readonly entry: bigint
-}
-
-/** A board where function 00:01.0 has `levels` levels, with each step's entry where `address` needs it at that level. */
-function walk(levels: number, address: bigint, steps: Step[], entry = RW): Board {
-  const board = new Board()
-  board.entry(8, BigInt(TABLE[levels]!) | entry | 3n | (BigInt(levels) << 9n), 1n)
-  for (const { level, entry: value } of steps) {
-    board.store(TABLE[level]! + Number((address >> BigInt(SHIFT[level]!)) & (level === 6 ? 0x7fn : 0x1ffn)) * 8, value)
-  }
-  board.turnOn()
-  return board
-}
-
-const to = (level: number, rights = RW): Step['entry'] => BigInt(TABLE[level]!) | rights | 1n | (BigInt(level) << 9n)
-const chain = (from: number, down: number): Step[] => Array.from({ length: from - down }, (_, i) => ({ level: from - i, entry: to(from - i - 1) }))
-const leaf = BigInt(PAGE_A) | RW | 1n
+/** Page tables (facts B.4): levels, skipping, rights, reserved bits, widths. */
 
 describe('levels 1 to 6 (B.4: shifts 12, 21, 30, 39, 48, 57)', () => {
   test.each([1, 2, 3, 4, 5, 6])('%i levels reach a 4 KiB page', (levels) => {
@@ -42,7 +17,12 @@ describe('levels 1 to 6 (B.4: shifts 12, 21, 30, 39, 48, 57)', () => {
     const address = 1n << BigInt(12 + 9 * levels)
     const board = walk(levels, 0n, [...chain(levels, 1), { level: 1, entry: leaf }])
     const device = board.device()
-    expect([device.put(0, 1n), device.put(address - 4096n, 1n), device.put(address, 1n), device.read(1n << 63n, 8)]).toEqual([2, -1, -1, -1])
+    expect([
+      device.put(0, 1n),
+      device.put(address - 4096n, 1n),
+      device.put(address, 1n),
+      device.read(1n << 63n, 8),
+    ]).toEqual([2, -1, -1, -1])
     expect(board.events()).toEqual([FAULT('020', address - 4096n), FAULT('020', address), FAULT('000', 1n << 63n)])
   })
 
@@ -50,87 +30,6 @@ describe('levels 1 to 6 (B.4: shifts 12, 21, 30, 39, 48, 57)', () => {
     const address = 0xffff_ffff_ffff_f000n
     const board = walk(6, address, [...chain(6, 1), { level: 1, entry: leaf }])
     expect(board.device().put(address, 1n)).toBe(2)
-  })
-})
-
-describe('a leaf of the default size (NextLevel 0)', () => {
-  test.each([
-    [2, 0x12345678n & 0x1fffffn],
-    [3, 0x3fffff08n],
-    [4, 0x7f_0010_0008n],
-    [5, 0xff12_0010_0008n],
-  ])('at level %i the lower address bits pass through', (level, inside) => {
-    // A leaf that leads to frame 0 and on: what is inside RAM is reached.
-    const address = (5n << BigInt(SHIFT[level]!)) | (inside & ((1n << BigInt(SHIFT[level]!)) - 1n))
-    const board = walk(6, address, [...chain(6, level), { level, entry: RW | 1n }])
-    const expected = Number(inside & ((1n << BigInt(SHIFT[level]!)) - 1n))
-    const device = board.device()
-    expect(device.put(address & ~7n, 9n)).toBe(expected < 0x400000 ? 2 : -2)
-    if (expected < 0x400000) expect(board.load(expected & ~7)).toBe(9n)
-  })
-
-  test('address bits below its size are not looked at', () => {
-    const board = walk(4, 0x200000n, [...chain(4, 2), { level: 2, entry: 0x1ff000n | RW | 1n }])
-    expect(board.device().put(0x200000 + PAGE_A, 4n)).toBe(2)
-    expect(board.load(PAGE_A)).toBe(4n)
-  })
-
-  test('at level 6 there is none: an invalid level', () => {
-    const board = walk(6, 0n, [{ level: 6, entry: RW | 1n }])
-    expect(board.device().put(0, 1n)).toBe(-1)
-    expect(board.events()).toEqual([FAULT('0b0', 0n)])
-  })
-})
-
-describe('a leaf that carries its size (NextLevel 7)', () => {
-  // size = 2^(first zero from 12 up + 1): bit 12 = 0 is 8 KiB, 01 16 KiB, 011 32 KiB.
-  test.each([
-    [1, 0x0000n, 0x2000],
-    [1, 0x1000n, 0x4000],
-    [1, 0x3000n, 0x8000],
-    [1, 0x7f000n, 0x100000],
-    [2, 0x1ff000n, 0x400000],
-    [2, 0x3ff000n, 0x800000],
-    [2, 0xffff000n, 0x20000000],
-    [3, 0x3ffff000n, 0x80000000],
-    [3, 0x1fff_ffff_f000n & 0x1f_ffff_f000n, 0x40_0000_0000],
-  ])('at level %i, address field 0x%x: %i bytes, in every entry that it covers', (level, field, bytes) => {
-    const base = BigInt(bytes) * 3n
-    const board = walk(4, base, [...chain(4, level), { level, entry: field | RW | 0xe01n }])
-    // Replicated: count = 2^((log2(size) − 12) mod 9).
-    const count = 2 ** ((Math.log2(bytes) - 12) % 9)
-    const first = TABLE[level]! + Number((base >> BigInt(SHIFT[level]!)) & 511n) * 8
-    for (let i = 0; i < count; i++) board.store(first + i * 8, field | RW | 0xe01n)
-    const device = board.device()
-    const last = Math.min(bytes, 0x400000) - 8
-    expect([device.put(base, 1n), device.put(base + BigInt(last), 2n)]).toEqual([2, 2])
-    expect([board.load(0), board.load(last)]).toEqual([1n, 2n])
-    // A page whose base is not frame 0.
-    if (bytes > 0x100000) return
-    for (let i = 0; i < count; i++) board.store(first + i * 8, field | BigInt(bytes * 2) | RW | 0xe01n)
-    board.invalidate()
-    expect(device.put(base + 0x18n, 3n)).toBe(2)
-    expect(board.load(bytes * 2 + 0x18)).toBe(3n)
-  })
-
-  test.each([
-    ['8 KiB at level 2', 2, 0x0000n],
-    ['1 MiB at level 2', 2, 0x7f000n],
-    ['2 MiB at level 1: the default size of the next level', 1, 0xff000n],
-    ['2 MiB at level 2: its own default size', 2, 0xff000n],
-    ['1 GiB at level 2', 2, 0x1ffff000n],
-    ['no zero bit at all', 4, 0xffffffffff000n],
-    ['8 KiB at level 6', 6, 0x0000n],
-  ])('a size that does not belong to its level: %s', (_name, level, field) => {
-    const board = walk(6, 0n, [...chain(6, level), { level, entry: field | RW | 0xe01n }])
-    expect(board.device().put(0, 1n)).toBe(-1)
-    expect(board.events()).toEqual([FAULT('0b0', 0n)])
-  })
-
-  test('an entry of the replica that was forgotten is absent', () => {
-    const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: RW | 0xe01n }])
-    const device = board.device()
-    expect([device.put(0x8, 1n), device.put(0x1008, 1n)]).toEqual([2, -1])
   })
 })
 
@@ -142,14 +41,22 @@ describe('levels can be skipped, if the address bits of what is skipped are 0 (B
     [3, 1],
   ])('from %i to %i', (from, down) => {
     const address = 1n << BigInt(SHIFT[from]!)
-    const board = walk(6, address, [...chain(6, from), { level: from, entry: to(down) }, ...chain(down, 1), { level: 1, entry: leaf }])
+    const board = walk(6, address, [
+      ...chain(6, from),
+      { level: from, entry: to(down) },
+      ...chain(down, 1),
+      { level: 1, entry: leaf },
+    ])
     expect(board.device().put(address, 3n)).toBe(2)
     expect(board.load(PAGE_A)).toBe(3n)
   })
 
   test.each([2, 3, 4, 5])('a bit of skipped level %i set: a fault with PR', (skipped) => {
     const address = (1n << BigInt(SHIFT[skipped]!)) | (1n << 57n)
-    const board = walk(6, address, [{ level: 6, entry: to(1) }, { level: 1, entry: leaf }])
+    const board = walk(6, address, [
+      { level: 6, entry: to(1) },
+      { level: 1, entry: leaf },
+    ])
     expect(board.device().read(address, 8)).toBe(-1)
     expect(board.events()).toEqual([FAULT('010', address)])
   })
@@ -157,7 +64,10 @@ describe('levels can be skipped, if the address bits of what is skipped are 0 (B
   test('the highest and the lowest bit of each skipped level count', () => {
     for (const bit of [21, 29, 30, 31, 32, 38]) {
       const address = 1n << BigInt(bit)
-      const board = walk(4, address, [{ level: 4, entry: to(1) }, { level: 1, entry: leaf }])
+      const board = walk(4, address, [
+        { level: 4, entry: to(1) },
+        { level: 1, entry: leaf },
+      ])
       expect([board.device().put(address, 1n), board.events()]).toEqual([-1, [FAULT('030', address)]])
     }
   })
@@ -188,7 +98,12 @@ describe('rights: IR and IW are ANDed from the device table entry down (B.4)', (
       [0n, [-1, -1], [FAULT('050', 0n), FAULT('070', 0n)]],
     ] as const) {
       const steps = [4, 3, 2].map((at) => ({ level: at, entry: to(at - 1, at === level ? rights : RW) }))
-      const board = walk(4, 0n, [...steps, { level: 1, entry: BigInt(PAGE_A) | 1n | (level === 1 ? rights : RW) }], level === 0 ? rights : RW)
+      const board = walk(
+        4,
+        0n,
+        [...steps, { level: 1, entry: BigInt(PAGE_A) | 1n | (level === 1 ? rights : RW) }],
+        level === 0 ? rights : RW,
+      )
       const device = board.device()
       expect([device.read(0, 8), device.put(0, 1n)]).toEqual(outcomes)
       expect(board.events()).toEqual(events)
@@ -196,7 +111,12 @@ describe('rights: IR and IW are ANDed from the device table entry down (B.4)', (
   })
 
   test('rights of two levels that have none in common', () => {
-    const board = walk(4, 0n, [{ level: 4, entry: to(3, R) }, { level: 3, entry: to(2, W) }, ...chain(2, 1), { level: 1, entry: leaf }])
+    const board = walk(4, 0n, [
+      { level: 4, entry: to(3, R) },
+      { level: 3, entry: to(2, W) },
+      ...chain(2, 1),
+      { level: 1, entry: leaf },
+    ])
     const device = board.device()
     expect([device.read(0, 8), device.put(0, 1n)]).toEqual([-1, -1])
   })
@@ -209,21 +129,34 @@ describe('rights: IR and IW are ANDed from the device table entry down (B.4)', (
 })
 
 describe('PR, and reserved bits (B.4)', () => {
-  test.each([4, 3, 2, 1])('PR = 0 at level %i: nothing else of the entry counts; flags 0x000 of a read, 0x020 of a write', (level) => {
-    const board = walk(4, 0n, [...chain(4, level), { level, entry: 0xfffffffffffffffen }])
-    const device = board.device()
-    expect([device.read(0x18, 8), device.put(0x18, 1n)]).toEqual([-1, -1])
-    expect(board.events()).toEqual([FAULT('000', 0x18n), FAULT('020', 0x18n)])
-  })
+  test.each([4, 3, 2, 1])(
+    'PR = 0 at level %i: nothing else of the entry counts; flags 0x000 of a read, 0x020 of a write',
+    (level) => {
+      const board = walk(4, 0n, [...chain(4, level), { level, entry: 0xfffffffffffffffen }])
+      const device = board.device()
+      expect([device.read(0x18, 8), device.put(0x18, 1n)]).toEqual([-1, -1])
+      expect(board.events()).toEqual([FAULT('000', 0x18n), FAULT('020', 0x18n)])
+    },
+  )
 
-  test.each(Array.from({ length: 9 }, (_, i) => 52 + i))('bit %i of an entry that leads to a table is reserved (60:52): PR and RZ', (bit) => {
-    const board = walk(4, 0n, [...chain(4, 2), { level: 2, entry: to(1) | (1n << BigInt(bit)) }, { level: 1, entry: leaf }])
-    expect(board.device().put(0, 1n)).toBe(-1)
-    expect(board.events()).toEqual([FAULT('0b0', 0n)])
-  })
+  test.each(Array.from({ length: 9 }, (_, i) => 52 + i))(
+    'bit %i of an entry that leads to a table is reserved (60:52): PR and RZ',
+    (bit) => {
+      const board = walk(4, 0n, [
+        ...chain(4, 2),
+        { level: 2, entry: to(1) | (1n << BigInt(bit)) },
+        { level: 1, entry: leaf },
+      ])
+      expect(board.device().put(0, 1n)).toBe(-1)
+      expect(board.events()).toEqual([FAULT('0b0', 0n)])
+    },
+  )
 
   test('also where it skips a level', () => {
-    const board = walk(4, 0n, [{ level: 4, entry: to(1) | (1n << 60n) }, { level: 1, entry: leaf }])
+    const board = walk(4, 0n, [
+      { level: 4, entry: to(1) | (1n << 60n) },
+      { level: 1, entry: leaf },
+    ])
     expect(board.device().put(0, 1n)).toBe(-1)
   })
 
@@ -261,17 +194,25 @@ describe('frames', () => {
     expect(board.load(2 ** 32 + 0x5008)).toBe(6n)
   })
 
-  test.each([0xfffff00000000n, 0x80000000000n, 0x200000100000n, 0x800000100000n])('0x%x is no RAM: it aliases none', (frame) => {
-    const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: frame | RW | 1n }])
-    const device = board.device()
-    expect([device.put(0, 6n), device.put(0, 6n)]).toEqual([-2, -2])
-    expect(board.events()).toEqual([])
-  })
+  test.each([0xfffff00000000n, 0x80000000000n, 0x200000100000n, 0x800000100000n])(
+    '0x%x is no RAM: it aliases none',
+    (frame) => {
+      const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: frame | RW | 1n }])
+      const device = board.device()
+      expect([device.put(0, 6n), device.put(0, 6n)]).toEqual([-2, -2])
+      expect(board.events()).toEqual([])
+    },
+  )
 
   test('a large page that is RAM only in part', () => {
     const board = walk(4, 0n, [...chain(4, 3), { level: 3, entry: RW | 1n }])
     const device = board.device()
-    expect([device.put(0x3ff000, 1n), device.put(0x400000, 1n), device.put(0x3ff000, 1n), device.put(0x400000, 1n)]).toEqual([2, -2, 2, -2])
+    expect([
+      device.put(0x3ff000, 1n),
+      device.put(0x400000, 1n),
+      device.put(0x3ff000, 1n),
+      device.put(0x400000, 1n),
+    ]).toEqual([2, -2, 2, -2])
   })
 })
 

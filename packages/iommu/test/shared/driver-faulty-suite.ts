@@ -5,7 +5,10 @@ import { changed, DATA, DriverRig, type UnitUnderTest } from './driver-rig.ts'
 import { at } from './driver-suite.ts'
 
 /** Maps a page, lets the device write it, unmaps it, gives the frame to somebody else: what that one's data are in the end. */
-export function secondOwner(unit: UnitUnderTest, wrap?: (port: DriverPort) => DriverPort): { readonly mapped: number; readonly late: number; readonly data: bigint } {
+export function secondOwner(
+  unit: UnitUnderTest,
+  wrap?: (port: DriverPort) => DriverPort,
+): { readonly mapped: number; readonly late: number; readonly data: bigint } {
   const rig = new DriverRig(unit, wrap === undefined ? {} : { wrap })
   const { device, table } = rig.start()
   rig.map(table, 0x5000, DATA, 1)

@@ -33,7 +33,9 @@ export class Watched {
       changed(port, {
         store64: after((mfn, index, hi, lo) => port.store64(mfn, index, hi, lo)),
         store128: after((mfn, index, hi0, lo0, hi1, lo1) => port.store128(mfn, index, hi0, lo0, hi1, lo1)),
-        storeCoherent128: after((mfn, index, hi0, lo0, hi1, lo1) => port.storeCoherent128(mfn, index, hi0, lo0, hi1, lo1)),
+        storeCoherent128: after((mfn, index, hi0, lo0, hi1, lo1) =>
+          port.storeCoherent128(mfn, index, hi0, lo0, hi1, lo1),
+        ),
         flushLine: after((mfn, index) => port.flushLine(mfn, index)),
         publish64: (mfn, index, hi, lo) => {
           after(() => port.store64(mfn, index, hi, lo))()
@@ -49,7 +51,8 @@ export class Watched {
     this.#watch = () => {
       for (const { address, mfn, changing } of pages) {
         const found = this.rig.unit.walk(8, upper(address), lower(address))
-        if (found !== mfn && !(changing && found === this.#unit.absent)) throw new Error(`after store ${this.events}: 0x${address.toString(16)} leads to ${found}`)
+        if (found !== mfn && !(changing && found === this.#unit.absent))
+          throw new Error(`after store ${this.events}: 0x${address.toString(16)} leads to ${found}`)
       }
     }
     action()
@@ -71,14 +74,18 @@ export function driverOrderSuite(unit: UnitUnderTest): void {
   test('map beside mapped pages: new tables appear whole', () => {
     const { watched, rig, table } = start()
     rig.map(table, M2 - 0x1000, DATA, 1)
-    const stores = watched.during([page(M2 - 0x1000, DATA), ...range(M2, DATA + 1, 600, true, 50)], () => rig.map(table, M2, DATA + 1, 600))
+    const stores = watched.during([page(M2 - 0x1000, DATA), ...range(M2, DATA + 1, 600, true, 50)], () =>
+      rig.map(table, M2, DATA + 1, 600),
+    )
     expect(stores).toBeGreaterThan(600)
   })
 
   test('map of large pages', () => {
     const { watched, rig, table } = start()
     rig.map(table, M2 - 0x1000, DATA - 1, 1)
-    watched.during([page(M2 - 0x1000, DATA - 1), ...range(M2, DATA, 1024, true, 50)], () => rig.map(table, M2, DATA, 1024))
+    watched.during([page(M2 - 0x1000, DATA - 1), ...range(M2, DATA, 1024, true, 50)], () =>
+      rig.map(table, M2, DATA, 1024),
+    )
     expect(rig.frameOf(table, M2 + 1023 * 4096)).toBe(DATA + 1023)
   })
 
@@ -86,20 +93,26 @@ export function driverOrderSuite(unit: UnitUnderTest): void {
     const { watched, rig, table } = start()
     rig.map(table, M2, DATA + 1, 600)
     const gone = range(M2 + 0x10000, DATA + 17, 100, true, 7)
-    watched.during([...range(M2, DATA + 1, 16), ...gone, ...range(M2 + 116 * 4096, DATA + 117, 484, false, 40)], () => rig.unmap(table, M2 + 0x10000, 100))
+    watched.during([...range(M2, DATA + 1, 16), ...gone, ...range(M2 + 116 * 4096, DATA + 117, 484, false, 40)], () =>
+      rig.unmap(table, M2 + 0x10000, 100),
+    )
   })
 
   test('unmap of all that a table spans', () => {
     const { watched, rig, table } = start()
     rig.map(table, M2 - 0x1000, DATA - 1, 514, 3, true)
-    watched.during([page(M2 - 0x1000, DATA - 1), ...range(M2, DATA, 512, true, 60), page(2 * M2, DATA + 512)], () => rig.unmap(table, M2, 512))
+    watched.during([page(M2 - 0x1000, DATA - 1), ...range(M2, DATA, 512, true, 60), page(2 * M2, DATA + 512)], () =>
+      rig.unmap(table, M2, 512),
+    )
   })
 
   test('splitting a large page', () => {
     const { watched, rig, table } = start()
     rig.map(table, M2, 2048, 512)
     const kept = [...range(M2, 2048, 100, false, 9), ...range(M2 + 101 * 4096, 2149, 411, false, 9)]
-    const stores = watched.during([...kept, page(M2 + 100 * 4096, 2148, true)], () => rig.unmap(table, M2 + 100 * 4096, 1))
+    const stores = watched.during([...kept, page(M2 + 100 * 4096, 2148, true)], () =>
+      rig.unmap(table, M2 + 100 * 4096, 1),
+    )
     if ((rig.driver.capabilities.pageSizes & (1 << 21)) !== 0) expect(stores).toBeGreaterThan(512)
   })
 
@@ -116,7 +129,9 @@ export function driverOrderSuite(unit: UnitUnderTest): void {
     rig.map(table, M2, 2048, 512)
     rig.unmap(table, M2 + 0x1f0000, 16)
     const back = range(M2 + 0x1f0000, 2048 + 0x1f0, 16, true)
-    watched.during([...range(M2, 2048, 0x1f0, false, 9), ...back], () => rig.map(table, M2 + 0x1f0000, 2048 + 0x1f0, 16))
+    watched.during([...range(M2, 2048, 0x1f0, false, 9), ...back], () =>
+      rig.map(table, M2 + 0x1f0000, 2048 + 0x1f0, 16),
+    )
     watched.during([...range(M2, 2048, 512, false, 9)], () => rig.driver.completeInvalidations())
   })
 

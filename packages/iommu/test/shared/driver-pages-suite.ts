@@ -26,7 +26,10 @@ export function driverPagesSuite(unit: UnitUnderTest, unitPages: number): void {
     test('2 MiB where address, frame and length allow; around it 4 KiB', () => {
       const { rig, device, table } = start()
       expect(rig.map(table, M2 - 0x2000, 512 * 4 - 2, 516)).toBe(0)
-      const walk = [M2 - 0x2000, M2 - 0x1000, M2, M2 + 0x1ff000, 2 * M2, 2 * M2 + 0x1000].map((address) => [depth(rig, table, address), rig.frameOf(table, address)])
+      const walk = [M2 - 0x2000, M2 - 0x1000, M2, M2 + 0x1ff000, 2 * M2, 2 * M2 + 0x1000].map((address) => [
+        depth(rig, table, address),
+        rig.frameOf(table, address),
+      ])
       expect(walk).toEqual([
         [4, 2046],
         [4, 2047],
@@ -96,7 +99,11 @@ export function driverPagesSuite(unit: UnitUnderTest, unitPages: number): void {
       expect(rig.unmap(table, G1 + at(DATA), 1)).toBe(0)
       expect(rig.driver.tablePages(table)).toBe(4)
       expect(device.put(G1 + at(DATA), 1n)).toBe(-1)
-      expect([device.put(G1 + at(DATA + 1), 1n), device.put(G1 + at(DATA - 1), 1n), device.put(G1 + at(3000), 1n)]).toEqual([2, 2, 2])
+      expect([
+        device.put(G1 + at(DATA + 1), 1n),
+        device.put(G1 + at(DATA - 1), 1n),
+        device.put(G1 + at(3000), 1n),
+      ]).toEqual([2, 2, 2])
       expect([depth(rig, table, G1 + at(DATA + 1)), depth(rig, table, G1)]).toEqual([4, 3])
     })
 
@@ -104,7 +111,10 @@ export function driverPagesSuite(unit: UnitUnderTest, unitPages: number): void {
       const { rig, device, table } = start()
       rig.map(table, G1, 0, 2 ** 19)
       expect(rig.unmap(table, 2 * G1 - M2 - 0x1000, 1024 + 2)).toBe(0)
-      expect([rig.frameOf(table, 2 * G1 - M2 - 0x2000), rig.frameOf(table, 2 * G1 - M2 - 0x1000)]).toEqual([2 ** 18 - 514, -1])
+      expect([rig.frameOf(table, 2 * G1 - M2 - 0x2000), rig.frameOf(table, 2 * G1 - M2 - 0x1000)]).toEqual([
+        2 ** 18 - 514,
+        -1,
+      ])
       expect([rig.frameOf(table, 2 * G1 + M2), rig.frameOf(table, 2 * G1 + M2 + 0x1000)]).toEqual([-1, 2 ** 18 + 513])
       expect(device.get(2 * G1)).toBe(-1n)
     })
@@ -113,7 +123,9 @@ export function driverPagesSuite(unit: UnitUnderTest, unitPages: number): void {
       const { rig, device, table } = start()
       rig.map(table, M2, 2048, 512, 1)
       rig.unmap(table, M2, 1)
-      expect([device.read(M2 + 0x1000), device.put(M2 + 0x1000, 1n), rig.accessOf(table, M2 + 0x1000)]).toEqual([2, -1, 1])
+      expect([device.read(M2 + 0x1000), device.put(M2 + 0x1000, 1n), rig.accessOf(table, M2 + 0x1000)]).toEqual([
+        2, -1, 1,
+      ])
     })
   })
 

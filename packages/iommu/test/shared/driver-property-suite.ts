@@ -5,7 +5,9 @@ import { DATA, DriverRig, type UnitUnderTest } from './driver-rig.ts'
 
 const M2 = 512
 // Pages around borders of every level, so that runs meet them.
-const first = fc.tuple(fc.constantFrom(0, M2, 3 * M2, 2 ** 18, 2 ** 27), fc.integer({ min: -4, max: 4 })).map(([base, off]) => Math.max(0, base + off))
+const first = fc
+  .tuple(fc.constantFrom(0, M2, 3 * M2, 2 ** 18, 2 ** 27), fc.integer({ min: -4, max: 4 }))
+  .map(([base, off]) => Math.max(0, base + off))
 const count = fc.oneof(fc.integer({ min: 1, max: 8 }), fc.constantFrom(508, 512, 513, 1024, 1030))
 const operation = fc.oneof(
   fc.record({
@@ -20,7 +22,13 @@ const operation = fc.oneof(
   // The frames that large pages have, so that pieces can become one again.
   fc.record({ kind: fc.constant('fill' as const), table: fc.nat(1), page: first, count }),
   fc.record({ kind: fc.constant('unmap' as const), table: fc.nat(1), page: first, count }),
-  fc.record({ kind: fc.constant('dma' as const), device: fc.nat(1), page: first, write: fc.boolean(), offset: fc.nat(4088) }),
+  fc.record({
+    kind: fc.constant('dma' as const),
+    device: fc.nat(1),
+    page: first,
+    write: fc.boolean(),
+    offset: fc.nat(4088),
+  }),
   fc.record({ kind: fc.constant('attach' as const), device: fc.nat(1), table: fc.nat(2) }),
   fc.record({ kind: fc.constant('reclaim' as const), table: fc.nat(1) }),
 )
@@ -30,7 +38,10 @@ export function driverPropertySuite(unit: UnitUnderTest, left: number): void {
   const property = fc.property(fc.array(operation, { minLength: 10, maxLength: 60 }), (operations) => {
     const rig = new DriverRig(unit)
     rig.driver.enable()
-    const tables = [0, 1].map(() => ({ id: rig.driver.createTable(48), pages: new Map<number, { mfn: number; access: number }>() }))
+    const tables = [0, 1].map(() => ({
+      id: rig.driver.createTable(48),
+      pages: new Map<number, { mfn: number; access: number }>(),
+    }))
     const devices = [rig.device(8), rig.device(16)]
     const attached: (number | null)[] = [null, null]
     let stamp = 1n
@@ -54,7 +65,9 @@ export function driverPropertySuite(unit: UnitUnderTest, left: number): void {
       else if (op.kind === 'reclaim') expect(rig.driver.reclaim(tables[op.table]!.id)).toBeGreaterThanOrEqual(0)
       else if (op.kind === 'attach') {
         const { requester } = devices[op.device]!
-        expect(op.table === 2 ? rig.driver.block(requester) : rig.driver.attach(requester, tables[op.table]!.id)).toBe(0)
+        expect(op.table === 2 ? rig.driver.block(requester) : rig.driver.attach(requester, tables[op.table]!.id)).toBe(
+          0,
+        )
         attached[op.device] = op.table === 2 ? null : op.table
       } else {
         const { id, pages } = tables[op.table]!
@@ -70,12 +83,14 @@ export function driverPropertySuite(unit: UnitUnderTest, left: number): void {
           range.forEach((page, i) => pages.set(page, { mfn: frame + i, access }))
         }
         // Both ends and the middle, from both devices.
-        for (const page of [op.page, op.page + op.count - 1, op.page + (op.count >> 1), op.page + op.count]) [0, 1].forEach((device) => check(device, page, page % 2 === 0, 8))
+        for (const page of [op.page, op.page + op.count - 1, op.page + (op.count >> 1), op.page + op.count])
+          [0, 1].forEach((device) => check(device, page, page % 2 === 0, 8))
       }
     }
     for (const { id, pages } of tables) {
       for (const [page, { mfn, access }] of pages) {
-        if (rig.frameOf(id, page * 4096) !== mfn || rig.accessOf(id, page * 4096) !== access) throw new Error(`frameOf says page ${page} leads elsewhere`)
+        if (rig.frameOf(id, page * 4096) !== mfn || rig.accessOf(id, page * 4096) !== access)
+          throw new Error(`frameOf says page ${page} leads elsewhere`)
       }
     }
     devices.forEach((device) => expect(rig.driver.block(device.requester)).toBe(0))

@@ -84,7 +84,11 @@ export function driverSuite(unit: UnitUnderTest): void {
 
     test('a range across tables of every level', () => {
       const { rig, device, table } = start()
-      for (const border of [M2, G1, ...[39, 48, 57].filter((bits) => bits < rig.bits && bits < 53).map((bits) => 2 ** bits)]) {
+      for (const border of [
+        M2,
+        G1,
+        ...[39, 48, 57].filter((bits) => bits < rig.bits && bits < 53).map((bits) => 2 ** bits),
+      ]) {
         expect(rig.map(table, border - 0x3000, DATA, 6)).toBe(0)
         for (let page = 0; page < 6; page++) {
           expect(device.put(border - 0x3000 + page * 4096, BigInt(page))).toBe(2)

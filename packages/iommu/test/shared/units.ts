@@ -1,7 +1,14 @@
 /** The units that drivers are tested on. */
 import type { Machine } from '@iospace/machine'
 import { AmdviDriver, MachinePort, VtdDriver } from '../../src/driver.ts'
-import { AMDVI_BASE, type AmdviPersonality, installAmdvi, installVtd, VTD_BASE, type VtdPersonality } from '../../src/hardware.ts'
+import {
+  AMDVI_BASE,
+  type AmdviPersonality,
+  installAmdvi,
+  installVtd,
+  VTD_BASE,
+  type VtdPersonality,
+} from '../../src/hardware.ts'
 import { AmdviNeed, AmdviWalk, MachineTables, Need, VtdWalk } from '../../src/walk.ts'
 import type { Installed, UnitUnderTest } from './driver-rig.ts'
 
@@ -16,8 +23,10 @@ export function vtdUnit(personality: VtdPersonality): UnitUnderTest {
       const walk = new VtdWalk(new MachineTables(machine.memory), capabilities, hostAddressBits)
       return {
         port: (options) => new MachinePort(machine, { ...options, coherent: capabilities.coherent }),
-        driver: (port, timeout) => new VtdDriver(port, { base: VTD_BASE, ...(timeout === undefined ? {} : { timeout }) }),
-        walk: (requester, hi, lo) => walk.request(machine.mmio.read32(VTD_BASE + 0x20) >>> 12, requester, hi, lo, Need.write),
+        driver: (port, timeout) =>
+          new VtdDriver(port, { base: VTD_BASE, ...(timeout === undefined ? {} : { timeout }) }),
+        walk: (requester, hi, lo) =>
+          walk.request(machine.mmio.read32(VTD_BASE + 0x20) >>> 12, requester, hi, lo, Need.write),
       }
     },
   }

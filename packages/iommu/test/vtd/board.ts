@@ -75,7 +75,7 @@ export class Board {
 
   /** Lets virtual time pass, in the steps of a polling loop. */
   elapse(ns: number): void {
-    for (const end = this.machine.clock.now + ns; this.machine.clock.now < end; ) this.machine.clock.charge(Count.relax)
+    for (const end = this.machine.clock.now + ns; this.machine.clock.now < end;) this.machine.clock.charge(Count.relax)
   }
 
   /** Reads the register until `mask` of it is `wanted`; an error after 100 µs. */

@@ -17,7 +17,11 @@ function board(change: (b: Board) => void = () => {}, personality: VtdPersonalit
 }
 
 const iotlb = { global: 0x12n, domain: (id: bigint) => 0x22n | (id << 16n), page: (id: bigint) => 0x32n | (id << 16n) }
-const contexts = { global: 0x11n, domain: (id: bigint) => 0x21n | (id << 16n), device: (id: bigint, source: bigint, mask = 0n) => 0x31n | (id << 16n) | (source << 32n) | (mask << 48n) }
+const contexts = {
+  global: 0x11n,
+  domain: (id: bigint) => 0x21n | (id << 16n),
+  device: (id: bigint, source: bigint, mask = 0n) => 0x31n | (id << 16n) | (source << 32n) | (mask << 48n),
+}
 
 describe('translations (IOTLB)', () => {
   test.each([
@@ -133,7 +137,10 @@ describe('translations (IOTLB)', () => {
 
   test('it is bounded: a set of one way forgets a page for another of its set', () => {
     const shape = { sets: 4, ways: 1 }
-    const made = board((b) => b.store(L1, ...Array.from({ length: 8 }, () => BigInt(PAGE_A) | 3n)), { ...vtdPersonalities.qemu48, iotlb: shape })
+    const made = board((b) => b.store(L1, ...Array.from({ length: 8 }, () => BigInt(PAGE_A) | 3n)), {
+      ...vtdPersonalities.qemu48,
+      iotlb: shape,
+    })
     const device = made.device()
     device.get(IOVA)
     made.store(L1, BigInt(PAGE_B) | 3n)
@@ -244,7 +251,10 @@ describe('context entries', () => {
   })
 
   test('it is bounded: other functions push an entry out', () => {
-    const made = board((b) => b.store(CONTEXT + 16 * 16, BigInt(L4) | 1n, 0x102n), { ...vtdPersonalities.qemu48, contexts: { sets: 1, ways: 1 } })
+    const made = board((b) => b.store(CONTEXT + 16 * 16, BigInt(L4) | 1n, 0x102n), {
+      ...vtdPersonalities.qemu48,
+      contexts: { sets: 1, ways: 1 },
+    })
     const device = made.device()
     device.get(IOVA)
     made.store(CONTEXT + 8 * 16, 0n, 0n)

@@ -10,7 +10,11 @@ import { changed, DATA, Rig } from './rig.ts'
 const at = (mfn: number): number => mfn * 4096
 
 /** Maps a page, lets the device write it, unmaps it, gives the frame to somebody else: what that one's data are in the end. */
-function secondOwner(wrap?: (port: DriverPort) => DriverPort): { readonly mapped: number; readonly late: number; readonly data: bigint } {
+function secondOwner(wrap?: (port: DriverPort) => DriverPort): {
+  readonly mapped: number
+  readonly late: number
+  readonly data: bigint
+} {
   const rig = new Rig(wrap === undefined ? {} : { wrap })
   const { device, table } = rig.start()
   rig.map(table, 0x5000, DATA, 1)
@@ -22,7 +26,8 @@ function secondOwner(wrap?: (port: DriverPort) => DriverPort): { readonly mapped
   return { mapped, late, data: rig.load(at(DATA)) }
 }
 
-test('the driver as it is: the second owner’s data stay (A.6)', () => expect(secondOwner()).toEqual({ mapped: 2, late: -1, data: 0x600dn }))
+test('the driver as it is: the second owner’s data stay (A.6)', () =>
+  expect(secondOwner()).toEqual({ mapped: 2, late: -1, data: 0x600dn }))
 
 test('without waiting for the wait descriptor: the device still reaches the frame', () => {
   // Whoever looks at the status word finds the answer that the last wait descriptor asks for.
@@ -42,7 +47,8 @@ test('without waiting for the wait descriptor: the device still reaches the fram
 test('without the drain: a write that was on its way lands in the second owner’s data', () => {
   const undrained = (port: DriverPort) =>
     changed(port, {
-      storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) => port.storeCoherent128(mfn, index, hi0, (lo0 & 0xf) === 2 ? lo0 & ~0xc0 : lo0, hi1, lo1),
+      storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) =>
+        port.storeCoherent128(mfn, index, hi0, (lo0 & 0xf) === 2 ? lo0 & ~0xc0 : lo0, hi1, lo1),
     })
   expect(secondOwner(undrained)).toEqual({ mapped: 2, late: -1, data: 0xbadn })
 })
@@ -50,7 +56,8 @@ test('without the drain: a write that was on its way lands in the second owner�
 test('without the invalidation of the page: the device still reaches the frame', () => {
   const another = (port: DriverPort) =>
     changed(port, {
-      storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) => port.storeCoherent128(mfn, index, hi0, lo0, hi1, (lo0 & 0x3f) === 0x32 ? lo1 + 0x100000 : lo1),
+      storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) =>
+        port.storeCoherent128(mfn, index, hi0, lo0, hi1, (lo0 & 0x3f) === 0x32 ? lo1 + 0x100000 : lo1),
     })
   expect(secondOwner(another)).toMatchObject({ mapped: 2, late: 2 })
 })

@@ -103,7 +103,9 @@ describe('unmapping a part of a large page splits it; the rest stays (attack: pK
       if (!gone) expect(rig.load(at(2048 + page))).toBe(BigInt(page))
     }
     // What was data is never walked as a table.
-    expect(rig.frameOf(table, M2 + ((first + pages) % 512) * 4096)).toBe(first + pages === 512 && first === 0 ? -1 : 2048 + ((first + pages) % 512))
+    expect(rig.frameOf(table, M2 + ((first + pages) % 512) * 4096)).toBe(
+      first + pages === 512 && first === 0 ? -1 : 2048 + ((first + pages) % 512),
+    )
   })
 
   test('1 GiB: one page of it takes a level-2 and a level-1 table', () => {
@@ -114,7 +116,11 @@ describe('unmapping a part of a large page splits it; the rest stays (attack: pK
     expect(rig.unmap(table, G1 + at(DATA), 1)).toBe(0)
     expect(rig.driver.tablePages(table)).toBe(4)
     expect(device.put(G1 + at(DATA), 1n)).toBe(-1)
-    expect([device.put(G1 + at(DATA + 1), 1n), device.put(G1 + at(DATA - 1), 1n), device.put(G1 + at(3000), 1n)]).toEqual([2, 2, 2])
+    expect([
+      device.put(G1 + at(DATA + 1), 1n),
+      device.put(G1 + at(DATA - 1), 1n),
+      device.put(G1 + at(3000), 1n),
+    ]).toEqual([2, 2, 2])
     expect([depth(rig, table, G1 + at(DATA + 1)), depth(rig, table, G1)]).toEqual([4, 3])
   })
 
@@ -123,7 +129,10 @@ describe('unmapping a part of a large page splits it; the rest stays (attack: pK
     const { device, table } = rig.start()
     rig.map(table, G1, 0, 2 ** 19)
     expect(rig.unmap(table, 2 * G1 - M2 - 0x1000, 1024 + 2)).toBe(0)
-    expect([rig.frameOf(table, 2 * G1 - M2 - 0x2000), rig.frameOf(table, 2 * G1 - M2 - 0x1000)]).toEqual([2 ** 18 - 514, -1])
+    expect([rig.frameOf(table, 2 * G1 - M2 - 0x2000), rig.frameOf(table, 2 * G1 - M2 - 0x1000)]).toEqual([
+      2 ** 18 - 514,
+      -1,
+    ])
     expect([rig.frameOf(table, 2 * G1 + M2), rig.frameOf(table, 2 * G1 + M2 + 0x1000)]).toEqual([-1, 2 ** 18 + 513])
     expect(device.get(2 * G1)).toBe(-1n)
   })
@@ -133,7 +142,9 @@ describe('unmapping a part of a large page splits it; the rest stays (attack: pK
     const { device, table } = rig.start()
     rig.map(table, M2, 2048, 512, 1)
     rig.unmap(table, M2, 1)
-    expect([device.read(M2 + 0x1000, 8), device.put(M2 + 0x1000, 1n), rig.accessOf(table, M2 + 0x1000)]).toEqual([2, -1, 1])
+    expect([device.read(M2 + 0x1000, 8), device.put(M2 + 0x1000, 1n), rig.accessOf(table, M2 + 0x1000)]).toEqual([
+      2, -1, 1,
+    ])
   })
 })
 

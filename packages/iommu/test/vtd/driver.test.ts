@@ -171,7 +171,10 @@ describe.each(personalities)('$name', (personality) => {
     expect(drained()).toEqual([])
     const records = personality.capabilities.faultRecords
     for (let round = 0; round < 3; round++) {
-      for (let i = 0; i < records; i++) expect(i % 2 === 0 ? device.get(0x1_0000_0000 + i * 4096) : BigInt(device.put(0x1_0000_0000 + i * 4096, 1n))).toBe(-1n)
+      for (let i = 0; i < records; i++)
+        expect(
+          i % 2 === 0 ? device.get(0x1_0000_0000 + i * 4096) : BigInt(device.put(0x1_0000_0000 + i * 4096, 1n)),
+        ).toBe(-1n)
       expect(drained()).toEqual(
         Array.from({ length: records }, (_, i) => ({
           requester: 8,
@@ -185,7 +188,9 @@ describe.each(personalities)('$name', (personality) => {
       )
     }
     for (let i = 0; i <= records; i++) device.get(0)
-    expect(drained().map(({ lostBefore }) => lostBefore)).toEqual(Array.from({ length: records }, (_, i) => i === records - 1))
+    expect(drained().map(({ lostBefore }) => lostBefore)).toEqual(
+      Array.from({ length: records }, (_, i) => i === records - 1),
+    )
     device.get(0)
     expect(drained()).toHaveLength(1)
   })
@@ -280,6 +285,8 @@ describe('mistakes of the caller are exceptions', () => {
 
   test('a unit without queued invalidation', () => {
     const { qemu48 } = vtdPersonalities
-    expect(() => new Rig({ personality: { ...qemu48, ecapLow: qemu48.ecapLow & ~2 } })).toThrow('needs queued invalidation')
+    expect(() => new Rig({ personality: { ...qemu48, ecapLow: qemu48.ecapLow & ~2 } })).toThrow(
+      'needs queued invalidation',
+    )
   })
 })

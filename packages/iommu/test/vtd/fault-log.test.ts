@@ -151,7 +151,11 @@ describe('FPD keeps qualified faults out of the log, and the DMA is blocked all 
     [5, 'absent page', (b) => b.context(8, BigInt(L4) | 1n | FPD, 0x102n)],
     [7, 'table without RAM', (b) => (b.context(8, BigInt(L4) | 1n | FPD, 0x102n), b.store(L4, 0x900003n))],
     [0xb, 'reserved bits of the context entry', (b) => b.context(8, BigInt(L4) | 0x11n | FPD, 0x102n)],
-    [0xc, 'reserved bits of a page entry', (b) => (b.context(8, BigInt(L4) | 1n | FPD, 0x102n), b.store(L1, 0x4000000000000003n))],
+    [
+      0xc,
+      'reserved bits of a page entry',
+      (b) => (b.context(8, BigInt(L4) | 1n | FPD, 0x102n), b.store(L1, 0x4000000000000003n)),
+    ],
     [0xe, 'interrupt window', (b) => (b.context(8, BigInt(L4) | 1n | FPD, 0x102n), b.store(L1, 0xfee00003n))],
   ])('%i, %s', (_reason, _name, change) => {
     const made = board()

@@ -18,19 +18,38 @@ const personality: VtdPersonality = {
 test('driver and unit against a map of pages: after every completed call each access does what the map says', () => {
   const M2 = 512
   // Pages around borders of every level, so that runs meet them.
-  const first = fc.tuple(fc.constantFrom(0, M2, 3 * M2, 2 ** 18, 2 ** 27), fc.integer({ min: -4, max: 4 })).map(([base, off]) => Math.max(0, base + off))
+  const first = fc
+    .tuple(fc.constantFrom(0, M2, 3 * M2, 2 ** 18, 2 ** 27), fc.integer({ min: -4, max: 4 }))
+    .map(([base, off]) => Math.max(0, base + off))
   const count = fc.oneof(fc.integer({ min: 1, max: 8 }), fc.constantFrom(508, 512, 513, 1024, 1030))
   const operation = fc.oneof(
-    fc.record({ kind: fc.constant('map' as const), table: fc.nat(1), page: first, count, frame: fc.constantFrom(DATA, 512, 513, 1000), access: fc.integer({ min: 1, max: 3 }), exact: fc.boolean() }),
+    fc.record({
+      kind: fc.constant('map' as const),
+      table: fc.nat(1),
+      page: first,
+      count,
+      frame: fc.constantFrom(DATA, 512, 513, 1000),
+      access: fc.integer({ min: 1, max: 3 }),
+      exact: fc.boolean(),
+    }),
     fc.record({ kind: fc.constant('unmap' as const), table: fc.nat(1), page: first, count }),
-    fc.record({ kind: fc.constant('dma' as const), device: fc.nat(1), page: first, write: fc.boolean(), offset: fc.nat(4088) }),
+    fc.record({
+      kind: fc.constant('dma' as const),
+      device: fc.nat(1),
+      page: first,
+      write: fc.boolean(),
+      offset: fc.nat(4088),
+    }),
     fc.record({ kind: fc.constant('attach' as const), device: fc.nat(1), table: fc.nat(2) }),
     fc.record({ kind: fc.constant('reclaim' as const), table: fc.nat(1) }),
   )
   const property = fc.property(fc.array(operation, { minLength: 10, maxLength: 60 }), (operations) => {
     const rig = new Rig({ personality })
     rig.driver.enable()
-    const tables = [0, 1].map(() => ({ id: rig.driver.createTable(48), pages: new Map<number, { mfn: number; access: number }>() }))
+    const tables = [0, 1].map(() => ({
+      id: rig.driver.createTable(48),
+      pages: new Map<number, { mfn: number; access: number }>(),
+    }))
     const devices = [rig.device(8), rig.device(16)]
     const attached: (number | null)[] = [null, null]
     let stamp = 1n
@@ -54,7 +73,9 @@ test('driver and unit against a map of pages: after every completed call each ac
       else if (op.kind === 'reclaim') expect(rig.driver.reclaim(tables[op.table]!.id)).toBeGreaterThanOrEqual(0)
       else if (op.kind === 'attach') {
         const requester = devices[op.device]!.requester
-        expect(op.table === 2 ? rig.driver.block(requester) : rig.driver.attach(requester, tables[op.table]!.id)).toBe(0)
+        expect(op.table === 2 ? rig.driver.block(requester) : rig.driver.attach(requester, tables[op.table]!.id)).toBe(
+          0,
+        )
         attached[op.device] = op.table === 2 ? null : op.table
       } else {
         const { id, pages } = tables[op.table]!
@@ -67,12 +88,14 @@ test('driver and unit against a map of pages: after every completed call each ac
           range.forEach((page, i) => pages.set(page, { mfn: op.frame + i, access: op.access }))
         }
         // Both ends and the middle, from both devices.
-        for (const page of [op.page, op.page + op.count - 1, op.page + (op.count >> 1), op.page + op.count]) [0, 1].forEach((device) => check(device, page, page % 2 === 0, 8))
+        for (const page of [op.page, op.page + op.count - 1, op.page + (op.count >> 1), op.page + op.count])
+          [0, 1].forEach((device) => check(device, page, page % 2 === 0, 8))
       }
     }
     for (const { id, pages } of tables) {
       for (const [page, { mfn, access }] of pages) {
-        if (rig.frameOf(id, page * 4096) !== mfn || rig.accessOf(id, page * 4096) !== access) throw new Error(`frameOf says page ${page} leads elsewhere`)
+        if (rig.frameOf(id, page * 4096) !== mfn || rig.accessOf(id, page * 4096) !== access)
+          throw new Error(`frameOf says page ${page} leads elsewhere`)
       }
     }
     devices.forEach((device) => expect(rig.driver.block(device.requester)).toBe(0))
@@ -84,7 +107,14 @@ test('driver and unit against a map of pages: after every completed call each ac
 }, 120_000)
 
 /** A walk written from the facts A.2 and A.3 with 64-bit numbers, for comparison. */
-function reference(board: Board, { capabilities, hostAddressBits }: VtdPersonality, root: bigint, requester: number, address: bigint, need: 'read' | 'write' | 'either'): number {
+function reference(
+  board: Board,
+  { capabilities, hostAddressBits }: VtdPersonality,
+  root: bigint,
+  requester: number,
+  address: bigint,
+  need: 'read' | 'write' | 'either',
+): number {
   const has = (value: bigint, bit: number) => ((value >> BigInt(bit)) & 1n) === 1n
   const read = (at: bigint): bigint | null => {
     const frame = Number(at >> 12n)
@@ -96,7 +126,8 @@ function reference(board: Board, { capabilities, hostAddressBits }: VtdPersonali
   const rootLow = read(rootAt)
   if (rootLow === null) return -8
   if (!has(rootLow, 0)) return -1
-  if ((rootLow & 0xffen) !== 0n || rootLow >> 52n !== 0n || (rootLow & above) !== 0n || read(rootAt + 8n) !== 0n) return -0xa
+  if ((rootLow & 0xffen) !== 0n || rootLow >> 52n !== 0n || (rootLow & above) !== 0n || read(rootAt + 8n) !== 0n)
+    return -0xa
   const contextAt = (rootLow & base) + BigInt(requester & 0xff) * 16n
   const low = read(contextAt)
   if (low === null) return -9
@@ -119,8 +150,10 @@ function reference(board: Board, { capabilities, hostAddressBits }: VtdPersonali
     if (entry === null) return level === levels ? -3 : -7
     mayRead &&= has(entry, 0)
     mayWrite &&= has(entry, 1)
-    if (!(need === 'read' ? mayRead : need === 'write' ? mayWrite : mayRead || mayWrite)) return need === 'write' ? -5 : -6
-    const leaf = level === 1 || (has(entry, 7) && ((level === 2 && capabilities.pages2M) || (level === 3 && capabilities.pages1G)))
+    if (!(need === 'read' ? mayRead : need === 'write' ? mayWrite : mayRead || mayWrite))
+      return need === 'write' ? -5 : -6
+    const leaf =
+      level === 1 || (has(entry, 7) && ((level === 2 && capabilities.pages2M) || (level === 3 && capabilities.pages1G)))
     let reserved = above | (1n << 62n)
     if (!leaf || !capabilities.snoopControl) reserved |= 0x800n
     if (!leaf) reserved |= 0x80n
@@ -144,45 +177,54 @@ test('the walk against one with 64-bit numbers, on tables with flipped bits; wit
     rights: fc.array(fc.constantFrom(3n, 3n, 3n, 1n, 2n, 0n), { minLength: 4, maxLength: 4 }),
     type: fc.constantFrom(0n, 0n, 0n, 0n, 2n, 1n),
     target: fc.oneof(fc.nat(2047), fc.constantFrom(0xfee00, 0xfee80, 0x100000, 0xc0000)),
-    address: fc.oneof(fc.bigInt({ min: 0n, max: (1n << 39n) - 1n }), fc.bigInt({ min: 0n, max: (1n << 48n) - 1n }), fc.bigInt({ min: 0n, max: (1n << 64n) - 1n })),
+    address: fc.oneof(
+      fc.bigInt({ min: 0n, max: (1n << 39n) - 1n }),
+      fc.bigInt({ min: 0n, max: (1n << 48n) - 1n }),
+      fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+    ),
     need: fc.constantFrom('read' as const, 'write' as const, 'either' as const),
     bits,
   })
   const reasons = new Map<number, number>()
   const boards = new Map(Object.values(vtdPersonalities).map((name) => [name, new Board({ personality: name })]))
-  const property = fc.property(input, ({ name, levels, leafLevel, rights, type, target, address, need, bits: flips }) => {
-    const board = boards.get(name)!
-    const [root, context] = [0x10000, 0x11000]
-    board.machine.memory.fill(root, 0, 0x20000)
-    const index = (level: number) => Number((address >> BigInt(12 + 9 * (level - 1))) & 511n)
-    board.store(root, BigInt(context) | 1n, 0n)
-    board.store(context + 128, 0x20001n | (type << 2n), BigInt(0x100 | (levels - 2)))
-    const entries = [root, context + 128]
-    for (let level = levels; level >= leafLevel; level--) {
-      const at = 0x20000 + (levels - level) * 0x1000 + index(level) * 8
-      const aligned = BigInt(target - (target % 512 ** (leafLevel - 1))) << 12n
-      const value = level === leafLevel ? aligned | (leafLevel > 1 ? 0x80n : 0n) : BigInt(0x20000 + (levels - level + 1) * 0x1000)
-      board.store(at, value | rights[level - 1]!)
-      entries.push(at)
-    }
-    for (const { entry, word, bit } of flips) {
-      const at = entries[entry % entries.length]! + (entry < 2 ? word * 8 : 0)
-      board.store(at, board.load(at) ^ (1n << BigInt(bit)))
-    }
-    const walk = new VtdWalk(new MachineTables(board.machine.memory), name.capabilities, name.hostAddressBits)
-    const steps: number[] = []
-    const observer: WalkObserver = { entry: (_kind, level) => steps.push(level) }
-    const [hi, lo] = [Number(address >> 32n) | 0, Number(address & 0xffffffffn) | 0]
-    const wanted = reference(board, name, BigInt(root), 8, address, need)
-    reasons.set(Math.min(wanted, 0), (reasons.get(Math.min(wanted, 0)) ?? 0) + 1)
-    expect(walk.request(root >> 12, 8, hi, lo, Need[need])).toBe(wanted)
-    const { rights: granted, leafLevel: level, reads } = walk
-    walk.reads = 0
-    expect(walk.request(root >> 12, 8, hi, lo, Need[need], observer)).toBe(wanted)
-    expect([walk.reads, steps.length]).toEqual([reads, reads])
-    if (wanted >= 0 && type === 0n) expect([walk.rights, walk.leafLevel]).toEqual([granted, level])
-  })
+  const property = fc.property(
+    input,
+    ({ name, levels, leafLevel, rights, type, target, address, need, bits: flips }) => {
+      const board = boards.get(name)!
+      const [root, context] = [0x10000, 0x11000]
+      board.machine.memory.fill(root, 0, 0x20000)
+      const index = (level: number) => Number((address >> BigInt(12 + 9 * (level - 1))) & 511n)
+      board.store(root, BigInt(context) | 1n, 0n)
+      board.store(context + 128, 0x20001n | (type << 2n), BigInt(0x100 | (levels - 2)))
+      const entries = [root, context + 128]
+      for (let level = levels; level >= leafLevel; level--) {
+        const at = 0x20000 + (levels - level) * 0x1000 + index(level) * 8
+        const aligned = BigInt(target - (target % 512 ** (leafLevel - 1))) << 12n
+        const value =
+          level === leafLevel ? aligned | (leafLevel > 1 ? 0x80n : 0n) : BigInt(0x20000 + (levels - level + 1) * 0x1000)
+        board.store(at, value | rights[level - 1]!)
+        entries.push(at)
+      }
+      for (const { entry, word, bit } of flips) {
+        const at = entries[entry % entries.length]! + (entry < 2 ? word * 8 : 0)
+        board.store(at, board.load(at) ^ (1n << BigInt(bit)))
+      }
+      const walk = new VtdWalk(new MachineTables(board.machine.memory), name.capabilities, name.hostAddressBits)
+      const steps: number[] = []
+      const observer: WalkObserver = { entry: (_kind, level) => steps.push(level) }
+      const [hi, lo] = [Number(address >> 32n) | 0, Number(address & 0xffffffffn) | 0]
+      const wanted = reference(board, name, BigInt(root), 8, address, need)
+      reasons.set(Math.min(wanted, 0), (reasons.get(Math.min(wanted, 0)) ?? 0) + 1)
+      expect(walk.request(root >> 12, 8, hi, lo, Need[need])).toBe(wanted)
+      const { rights: granted, leafLevel: level, reads } = walk
+      walk.reads = 0
+      expect(walk.request(root >> 12, 8, hi, lo, Need[need], observer)).toBe(wanted)
+      expect([walk.reads, steps.length]).toEqual([reads, reads])
+      if (wanted >= 0 && type === 0n) expect([walk.rights, walk.leafLevel]).toEqual([granted, level])
+    },
+  )
   fc.assert(property, runs(3000))
   // The test means something only if it met successes and the reasons that flipped bits can cause.
-  for (const reason of [0, -1, -2, -3, -4, -5, -6, -7, -0xa, -0xb, -0xc]) expect(reasons.get(reason) ?? 0).toBeGreaterThan(0)
+  for (const reason of [0, -1, -2, -3, -4, -5, -6, -7, -0xa, -0xb, -0xc])
+    expect(reasons.get(reason) ?? 0).toBeGreaterThan(0)
 }, 120_000)

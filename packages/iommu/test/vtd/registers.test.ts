@@ -20,7 +20,11 @@ describe('capabilities of the personalities, less the features that come later (
     expect(Number((cap >> 24n) & 0x3ffn) * 16).toBe(records)
     expect(Number((cap >> 40n) & 0xffn) + 1).toBe(count)
     expect(Number((ecap >> 8n) & 0x3ffn) * 16).toBe(iotlb)
-    expect(vtdPersonalities[name].capabilities).toMatchObject({ faultRecordOffset: records, faultRecords: count, iotlbOffset: iotlb })
+    expect(vtdPersonalities[name].capabilities).toMatchObject({
+      faultRecordOffset: records,
+      faultRecords: count,
+      iotlbOffset: iotlb,
+    })
   })
 })
 
@@ -123,7 +127,11 @@ describe('GCMD and GSTS (A.1)', () => {
 
   test('a unit with RWBF shows WBFS while the write buffer is flushed; one without ignores WBF', () => {
     const { qemu48 } = vtdPersonalities
-    const buffered = { ...qemu48, capLow: qemu48.capLow | 0x10, capabilities: { ...qemu48.capabilities, writeBufferFlush: true } }
+    const buffered = {
+      ...qemu48,
+      capLow: qemu48.capLow | 0x10,
+      capabilities: { ...qemu48.capabilities, writeBufferFlush: true },
+    }
     const board = new Board({ personality: buffered })
     board.write(0x18, 0x08000000)
     expect(board.read(0x1c)).toBe(0x08000000)

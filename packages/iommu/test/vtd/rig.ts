@@ -24,7 +24,12 @@ export class Rig extends Board {
   readonly held = new Set<number>()
   pages: number
 
-  constructor({ personality = vtdPersonalities['sandybridge-ep'], pages = 1024, wrap = (port) => port, timeout }: RigOptions = {}) {
+  constructor({
+    personality = vtdPersonalities['sandybridge-ep'],
+    pages = 1024,
+    wrap = (port) => port,
+    timeout,
+  }: RigOptions = {}) {
     super({ personality, lowFrames: FRAMES, highFrames: FRAMES })
     this.pages = pages
     const { memory } = this.machine

@@ -17,6 +17,10 @@ import type { PciFunction } from './function.ts'
 const BAR_WINDOW = 0xe000_0000
 const BAR_WINDOW_END = 0xfec0_0000
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { dmaRead: DMA_READ, dmaWrite: DMA_WRITE, dmaByte: DMA_BYTE, translatedByte: TRANSLATED_BYTE } = Count
+const { masterDisabled: MASTER_DISABLED, translated: TRANSLATED } = DmaOutcome
+
 export class PciRoot {
   declare readonly memory: MachineMemory
   declare private readonly clock: Clock
@@ -130,27 +134,24 @@ export class PciRoot {
   }
 
   /** @internal */ dmaRead(device: PciFunction, hi: number, lo: number, at: number, length: number): number {
-    this.clock.count(Count.dmaRead)
-    const outcome = device.mastering
-      ? this.translator.dmaRead(device.requester, hi, lo, at, length)
-      : DmaOutcome.masterDisabled
+    this.clock.counts[DMA_READ]!++
+    const outcome = device.mastering ? this.translator.dmaRead(device.requester, hi, lo, at, length) : MASTER_DISABLED
     return this.#account(device, false, hi, lo, length, outcome)
   }
 
   /** @internal */ dmaWrite(device: PciFunction, hi: number, lo: number, at: number, length: number): number {
-    this.clock.count(Count.dmaWrite)
-    const outcome = device.mastering
-      ? this.translator.dmaWrite(device.requester, hi, lo, at, length)
-      : DmaOutcome.masterDisabled
+    this.clock.counts[DMA_WRITE]!++
+    const outcome = device.mastering ? this.translator.dmaWrite(device.requester, hi, lo, at, length) : MASTER_DISABLED
     return this.#account(device, true, hi, lo, length, outcome)
   }
 
   #account(device: PciFunction, write: boolean, hi: number, lo: number, length: number, outcome: number): number {
     if (outcome > 0) {
-      this.clock.count(Count.dmaByte, length)
+      const { counts } = this.clock
+      counts[DMA_BYTE]! += length
       device.movedBytes += length
-      if (outcome === DmaOutcome.translated) {
-        this.clock.count(Count.translatedByte, length)
+      if (outcome === TRANSLATED) {
+        counts[TRANSLATED_BYTE]! += length
         device.translatedBytes += length
       }
     }

@@ -48,7 +48,9 @@ describe('a request index that no ring can have ends this connection (ring.h ste
       attacker: async (kernel) => {
         const raw = await RawFrontend.open(kernel)
         const { ref } = raw.lend()
-        for (const response of await raw.ask(...Array.from({ length: 32 }, () => ({ segments: [{ ref, first: 0, last: 0 }] }))))
+        for (const response of await raw.ask(
+          ...Array.from({ length: 32 }, () => ({ segments: [{ ref, first: 0, last: 0 }] })),
+        ))
           statuses.push(response.status)
       },
     })

@@ -32,11 +32,16 @@ test('segments that cannot be are an error and nothing else (blkif.h: 1 to 11 se
       page.fill(0)
       await ask('good: one sector inside the page', bounds(3, 3))
       const bytes = page.read(0, new Uint8Array(4096))
-      changed.push(...bytes.subarray(0, 3 * 512).filter((byte) => byte !== 0), ...bytes.subarray(4 * 512).filter((byte) => byte !== 0))
+      changed.push(
+        ...bytes.subarray(0, 3 * 512).filter((byte) => byte !== 0),
+        ...bytes.subarray(4 * 512).filter((byte) => byte !== 0),
+      )
       statuses['good: it arrived'] = bytes.subarray(3 * 512, 4 * 512).some((byte) => byte !== 0) ? 0 : -1
     },
   })
-  expect(statuses).toEqual(Object.fromEntries(Object.keys(statuses).map((name) => [name, name.startsWith('good') ? 0 : -1])))
+  expect(statuses).toEqual(
+    Object.fromEntries(Object.keys(statuses).map((name) => [name, name.startsWith('good') ? 0 : -1])),
+  )
   expect(Object.keys(statuses)).toHaveLength(14)
   expect(changed).toEqual([])
   await expectUnharmed(played)

@@ -17,14 +17,28 @@ test('an operation that was not offered is EOPNOTSUPP; a write to a read-only di
     attacker: async (kernel) => {
       const raw = await RawFrontend.open(kernel)
       const { ref } = raw.lend()
-      for (const operation of [BLKIF_OP.WRITE_BARRIER, 4, BLKIF_OP.DISCARD, BLKIF_OP.INDIRECT, 7, 128, 255, BLKIF_OP.WRITE, BLKIF_OP.READ]) {
+      for (const operation of [
+        BLKIF_OP.WRITE_BARRIER,
+        4,
+        BLKIF_OP.DISCARD,
+        BLKIF_OP.INDIRECT,
+        7,
+        128,
+        255,
+        BLKIF_OP.WRITE,
+        BLKIF_OP.READ,
+      ]) {
         const [response] = await raw.ask({ operation, segments: [{ ref, first: 0, last: 7 }] })
         answers.push([operation, response?.operation ?? -1, response?.status])
       }
     },
   })
   expect(answers).toEqual([
-    ...[BLKIF_OP.WRITE_BARRIER, 4, BLKIF_OP.DISCARD, BLKIF_OP.INDIRECT, 7, 128, 255].map((operation) => [operation, operation, EOPNOTSUPP]),
+    ...[BLKIF_OP.WRITE_BARRIER, 4, BLKIF_OP.DISCARD, BLKIF_OP.INDIRECT, 7, 128, 255].map((operation) => [
+      operation,
+      operation,
+      EOPNOTSUPP,
+    ]),
     [BLKIF_OP.WRITE, BLKIF_OP.WRITE, ERROR],
     [BLKIF_OP.READ, BLKIF_OP.READ, 0],
   ])

@@ -30,50 +30,57 @@ function face(raw: RawFrontend, request: RawRequest): Uint8Array {
   return raw.ring.read(slot(raw.produced), new Uint8Array(SLOT_BYTES))
 }
 
-test.each(['xen', 'swiotlb'] as const)('a request is read once and judged by what was read (I14, XSA-155), --dma %s', async (dma) => {
-  const scratch = new MemoryBlockStore(noise(64 * 512, 5))
-  const content = scratch.contents.slice()
-  let system!: System
-  const outcomes = { ok: 0, error: 0, unsupported: 0, other: 0 }
-  let clean = true
-  const play1 = async (kernel: Kernel): Promise<void> => {
-    const raw = await RawFrontend.open(kernel, { disk: XVDB })
-    for (let round = 0; round < ROUNDS; round++) {
-      const good = raw.lend()
-      const guarded = raw.lend(true)
-      const plain = page(kernel)
-      const segments = [{ ref: good.ref, first: 0, last: 7 }]
-      const id = BigInt(round)
-      const evil: RawRequest[] = [
-        { id, segments: [{ ref: guarded.ref, first: 0, last: 7 }] },
-        { id, segments: [{ ref: good.ref, first: 0, last: 255 }] },
-        { id, segments, count: 12 },
-        { id, segments, operation: BLKIF_OP.WRITE, sector: 2n ** 40n },
-        { id, segments: [{ ref: 300, first: 0, last: 7 }], operation: BLKIF_OP.WRITE },
-        { id, segments, operation: BLKIF_OP.INDIRECT },
-      ]
-      const faces = [face(raw, { id, segments }), face(raw, evil[round % evil.length]!)]
-      if (round % 2 === 0) faces.reverse()
-      raw.ring.write(slot(raw.produced), faces[0]!)
-      const stop = flip(system, raw, raw.produced, faces)
-      raw.publish(++raw.produced)
-      // Its own slot is where the answer comes, too.
-      while (raw.responseProducer !== raw.produced) await kernel.sleep(1000)
-      stop()
-      await kernel.sleep(2 * PERIOD)
-      raw.consumed = raw.produced
-      const arrived = good.page.read(0, new Uint8Array(4096))
-      const status = arrived.every((byte, i) => byte === content[i]) ? 'ok' : arrived.every((byte) => byte === 0) ? 'error' : 'other'
-      outcomes[status]++
-      clean &&= [guarded.page, plain].every((each) => each.read(0, new Uint8Array(4096)).every((byte) => byte === 0))
+test.each(['xen', 'swiotlb'] as const)(
+  'a request is read once and judged by what was read (I14, XSA-155), --dma %s',
+  async (dma) => {
+    const scratch = new MemoryBlockStore(noise(64 * 512, 5))
+    const content = scratch.contents.slice()
+    let system!: System
+    const outcomes = { ok: 0, error: 0, unsupported: 0, other: 0 }
+    let clean = true
+    const play1 = async (kernel: Kernel): Promise<void> => {
+      const raw = await RawFrontend.open(kernel, { disk: XVDB })
+      for (let round = 0; round < ROUNDS; round++) {
+        const good = raw.lend()
+        const guarded = raw.lend(true)
+        const plain = page(kernel)
+        const segments = [{ ref: good.ref, first: 0, last: 7 }]
+        const id = BigInt(round)
+        const evil: RawRequest[] = [
+          { id, segments: [{ ref: guarded.ref, first: 0, last: 7 }] },
+          { id, segments: [{ ref: good.ref, first: 0, last: 255 }] },
+          { id, segments, count: 12 },
+          { id, segments, operation: BLKIF_OP.WRITE, sector: 2n ** 40n },
+          { id, segments: [{ ref: 300, first: 0, last: 7 }], operation: BLKIF_OP.WRITE },
+          { id, segments, operation: BLKIF_OP.INDIRECT },
+        ]
+        const faces = [face(raw, { id, segments }), face(raw, evil[round % evil.length]!)]
+        if (round % 2 === 0) faces.reverse()
+        raw.ring.write(slot(raw.produced), faces[0]!)
+        const stop = flip(system, raw, raw.produced, faces)
+        raw.publish(++raw.produced)
+        // Its own slot is where the answer comes, too.
+        while (raw.responseProducer !== raw.produced) await kernel.sleep(1000)
+        stop()
+        await kernel.sleep(2 * PERIOD)
+        raw.consumed = raw.produced
+        const arrived = good.page.read(0, new Uint8Array(4096))
+        const status = arrived.every((byte, i) => byte === content[i])
+          ? 'ok'
+          : arrived.every((byte) => byte === 0)
+            ? 'error'
+            : 'other'
+        outcomes[status]++
+        clean &&= [guarded.page, plain].every((each) => each.read(0, new Uint8Array(4096)).every((byte) => byte === 0))
+      }
     }
-  }
-  const played = await play({ dma, scratch, prepare: (built) => (system = built), attacker: play1 })
-  // Both faces were seen by the back-end, so the moments of the flips were good ones; and never a mixture.
-  expect(outcomes.ok).toBeGreaterThan(0)
-  expect(outcomes.error).toBeGreaterThan(0)
-  expect(outcomes.other).toBe(0)
-  expect(clean).toBe(true)
-  expect(scratch.contents).toEqual(content)
-  await expectUnharmed(played)
-})
+    const played = await play({ dma, scratch, prepare: (built) => (system = built), attacker: play1 })
+    // Both faces were seen by the back-end, so the moments of the flips were good ones; and never a mixture.
+    expect(outcomes.ok).toBeGreaterThan(0)
+    expect(outcomes.error).toBeGreaterThan(0)
+    expect(outcomes.other).toBe(0)
+    expect(clean).toBe(true)
+    expect(scratch.contents).toEqual(content)
+    await expectUnharmed(played)
+  },
+)

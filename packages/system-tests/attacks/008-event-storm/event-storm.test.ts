@@ -43,5 +43,7 @@ test('a storm without a pause ends the attacker, who is told why (TaskHung)', as
       for (;;) kernel.events.send(raw.port)
     },
   })
-  await expectUnharmed(played, { crashes: ['attacker: task attacker/init ran for more than 50 ms of virtual time without waiting'] })
+  await expectUnharmed(played, {
+    crashes: ['attacker: task attacker/init ran for more than 50 ms of virtual time without waiting'],
+  })
 })

@@ -23,7 +23,14 @@ test('what belongs to others can be neither read nor changed (xenstore.txt, perm
         answers[name] = (await xenstore.request(type, strings, 0, tail)).error ?? 'ok'
       }
       for (const path of OTHERS) {
-        for (const node of ['', '/name', '/data/x', '/control/shutdown', '/device/vbd/51712/state', `/backend/vbd/${Domid.neighbour}/51712/state`]) {
+        for (const node of [
+          '',
+          '/name',
+          '/data/x',
+          '/control/shutdown',
+          '/device/vbd/51712/state',
+          `/backend/vbd/${Domid.neighbour}/51712/state`,
+        ]) {
           await ask(`write ${path}${node}`, XS.WRITE, [`${path}${node}`], '1')
           await ask(`read ${path}${node}`, XS.READ, [`${path}${node}`])
           await ask(`remove ${path}${node}`, XS.RM, [`${path}${node}`])
@@ -101,7 +108,10 @@ test('a guest uses no more of the store than its quota, and may use that (I16; f
 /** Writes a message by hand: a header that says what it likes, and some bytes behind it. */
 function send(ring: KernelBuffer, kernel: Kernel, header: { type?: number; len?: number }, body = ''): void {
   const bytes = new TextEncoder().encode(body)
-  const message = [...xsd_sockmsg.encode({ type: XS.READ, req_id: 999, tx_id: 0, len: bytes.length, ...header }), ...bytes]
+  const message = [
+    ...xsd_sockmsg.encode({ type: XS.READ, req_id: 999, tx_id: 0, len: bytes.length, ...header }),
+    ...bytes,
+  ]
   const producer = ring.read32(offsets.req_prod)
   message.forEach((byte, i) => ring.write8(offsets.req + ((producer + i) % XENSTORE.RING_SIZE), byte))
   ring.write32(offsets.req_prod, producer + message.length)

@@ -81,7 +81,10 @@ describe('what a back-end says of its disk is not believed', () => {
     ['a size beyond 2^53 bytes', { sectors: '999999999999999' }],
     ['more bytes than sectors', { 'size-bytes': '99999999' }],
     ['a sector of 3 bytes', { 'physical-sector-size': 3 }],
-    ['nonsense everywhere', { sectors: '', info: 'x', 'physical-sector-size': '-', 'size-bytes': '1e9', 'feature-flush-cache': 'yes' }],
+    [
+      'nonsense everywhere',
+      { sectors: '', info: 'x', 'physical-sector-size': '-', 'size-bytes': '1e9', 'feature-flush-cache': 'yes' },
+    ],
   ])('%s', async (_name, nodes) => {
     const bytes: number[] = []
     const program = async (kernel: Kernel): Promise<void> => {
@@ -103,7 +106,10 @@ describe('what a back-end says of its disk is not believed', () => {
 
 describe('a page that a back-end still has is used for nothing else (XSA-396)', () => {
   test.each([
-    ['it answers the request, and keeps its page mapped', (back: RawBackend, request: BackRequest) => ok(back, request)],
+    [
+      'it answers the request, and keeps its page mapped',
+      (back: RawBackend, request: BackRequest) => ok(back, request),
+    ],
     ['it breaks the ring, and keeps a page mapped', (back: RawBackend) => back.publish(1000)],
   ])('%s', async (_name, then) => {
     let kept: KernelBuffer | null = null
@@ -130,7 +136,8 @@ describe('a page that a back-end still has is used for nothing else (XSA-396)', 
         kernel.memory.free(buffer)
         // Everything that this kernel can still allocate now holds a secret.
         const secret = new TextEncoder().encode('secret')
-        for (let page = kernel.memory.allocate(4096); page !== null; page = kernel.memory.allocate(4096)) page.write(0, secret)
+        for (let page = kernel.memory.allocate(4096); page !== null; page = kernel.memory.allocate(4096))
+          page.write(0, secret)
         await kernel.sleep(1e6)
         seen.spied = new TextDecoder().decode(kept!.read(0, new Uint8Array(6)))
       },
@@ -146,7 +153,11 @@ describe('a back-end that does nothing at all', () => {
       await kernel.xenbus.register(blkfront)
       await hashDisk(kernel, await kernel.block.wait(kernel, 'xvda'))
     }
-    const played = await play({ driver: lyingDriver({ onRequest: () => undefined }, [Domid.attacker]), attacker: wait, neighbour: async (kernel) => kernel.sleep(1e6) })
+    const played = await play({
+      driver: lyingDriver({ onRequest: () => undefined }, [Domid.attacker]),
+      attacker: wait,
+      neighbour: async (kernel) => kernel.sleep(1e6),
+    })
     await expectUnharmed(played, { driverDies: true, crashes: [/^attacker: waits for ever/] })
   })
 

@@ -44,14 +44,26 @@ function ownSpace(kernel: Kernel): number {
   const devices = [ROGUE, ...abi.iommu_create_space.zero().devices.slice(1)]
   const { result, value } = iommuOp(kernel, IOMMU_OP.create_space, abi.iommu_create_space, { device_count: 1, devices })
   if (result !== 0) throw new Error(`no space: ${abi.errnoName(result)}`)
-  const attached = iommuOp(kernel, IOMMU_OP.attach_device, abi.iommu_attach_device, { space: value.space, device: ROGUE })
+  const attached = iommuOp(kernel, IOMMU_OP.attach_device, abi.iommu_attach_device, {
+    space: value.space,
+    device: ROGUE,
+  })
   if (attached.result !== 0) throw new Error(`not attached: ${abi.errnoName(attached.result)}`)
   return value.space
 }
 
 /** Maps `pages` frames from `gfn` on; result, and the address. */
-function map(kernel: Kernel, space: number, gfn: number | bigint, pages = 1n, access: number = BOTH, more: object = {}): [number, bigint] {
-  const { list, read } = listOf(kernel, abi.iommu_map_element, [{ gfn: BigInt(gfn), pages, access, flags: ANY, ...more }])
+function map(
+  kernel: Kernel,
+  space: number,
+  gfn: number | bigint,
+  pages = 1n,
+  access: number = BOTH,
+  more: object = {},
+): [number, bigint] {
+  const { list, read } = listOf(kernel, abi.iommu_map_element, [
+    { gfn: BigInt(gfn), pages, access, flags: ANY, ...more },
+  ])
   const { result } = iommuOp(kernel, IOMMU_OP.map, abi.iommu_map, { space, list })
   return [result, read()[0]!.io_address]
 }
@@ -66,11 +78,13 @@ test('an I/O space takes frames of its domain and no others, in whatever range t
     attacker: async (kernel) => {
       const rogue = await Rogue.bind(kernel)
       const space = ownSpace(kernel)
-      const note = (name: string, [result]: [number, bigint]): void => void answers.push([name, abi.errnoName(result) ?? result])
+      const note = (name: string, [result]: [number, bigint]): void =>
+        void answers.push([name, abi.errnoName(result) ?? result])
       const own = page(kernel)
       const mine = kernel.memory.platform.machineFrame(own.pfn)
       for (const [name, mfn] of targets(system)) {
-        for (const access of [ACCESS.READ, ACCESS.WRITE, BOTH]) note(`${name}, access ${access}`, map(kernel, space, mfn, 1n, access))
+        for (const access of [ACCESS.READ, ACCESS.WRITE, BOTH])
+          note(`${name}, access ${access}`, map(kernel, space, mfn, 1n, access))
         // The range is its own frame first, and then whatever lies behind it, up to the target.
         if (mfn > mine) note(`from its own to ${name}`, map(kernel, space, mine, BigInt(mfn - mine + 1)))
       }
@@ -78,8 +92,14 @@ test('an I/O space takes frames of its domain and no others, in whatever range t
       note('2^64 − 1 frames', map(kernel, space, mine, 2n ** 64n - 1n))
       note('frame 2^52', map(kernel, space, 2n ** 52n))
       note('frame 2^64 − 1', map(kernel, space, 2n ** 64n - 1n))
-      note('its own, in the interrupt window', map(kernel, space, mine, 1n, BOTH, { flags: 0, io_address: 0xfee0_0000n }))
-      note('its own, across the interrupt window', map(kernel, space, mine, 0x100n, BOTH, { flags: 0, io_address: 0xfedf_0000n }))
+      note(
+        'its own, in the interrupt window',
+        map(kernel, space, mine, 1n, BOTH, { flags: 0, io_address: 0xfee0_0000n }),
+      )
+      note(
+        'its own, across the interrupt window',
+        map(kernel, space, mine, 0x100n, BOTH, { flags: 0, io_address: 0xfedf_0000n }),
+      )
       note('its own, as a register', map(kernel, space, mine, 1n, ACCESS.READ | ACCESS.MMIO))
       note('the default space, which is a mirror', map(kernel, 0, mine))
       note('a space of nobody', map(kernel, 77, mine))
@@ -119,30 +139,74 @@ test('frames of others cannot be given back, exchanged, taken as a fault ring or
     attacker: async (kernel) => {
       const list = page(kernel)
       const mine = kernel.memory.platform.machineFrame(page(kernel).pfn)
-      const reservation = { ...abi.xen_memory_reservation.zero(), extent_start: BigInt(list.address()), nr_extents: 1n, domid: abi.DOMID.SELF }
+      const reservation = {
+        ...abi.xen_memory_reservation.zero(),
+        extent_start: BigInt(list.address()),
+        nr_extents: 1n,
+        domid: abi.DOMID.SELF,
+      }
       for (const [name, mfn] of targets(system)) {
         list.write32(0, mfn)
-        answers.push([`give back ${name}`, call(kernel, 'memory_op', XENMEM.decrease_reservation, abi.xen_memory_reservation, reservation).result])
+        answers.push([
+          `give back ${name}`,
+          call(kernel, 'memory_op', XENMEM.decrease_reservation, abi.xen_memory_reservation, reservation).result,
+        ])
         const out = { ...reservation, extent_start: BigInt(list.address(8)) }
-        answers.push([`exchange ${name}`, call(kernel, 'memory_op', XENMEM.exchange, abi.xen_memory_exchange, { in: reservation, out }).result])
+        answers.push([
+          `exchange ${name}`,
+          call(kernel, 'memory_op', XENMEM.exchange, abi.xen_memory_exchange, { in: reservation, out }).result,
+        ])
         for (const foreign of [Domid.dom0, Domid.driver, Domid.neighbour, Domid.attacker, 77]) {
           const pointer = (at: number): bigint => BigInt(list.address(at))
           list.write32(8, kernel.memory.slots.allocate())
-          const batch = { domid: abi.DOMID.SELF, space: abi.XENMAPSPACE.gmfn_foreign, size: 1, foreign_domid: foreign, idxs: pointer(0), gpfns: pointer(8), errs: pointer(16) }
-          answers.push([`${name} as a page of ${foreign}`, call(kernel, 'memory_op', XENMEM.add_to_physmap_batch, abi.xen_add_to_physmap_batch, batch).result])
+          const batch = {
+            domid: abi.DOMID.SELF,
+            space: abi.XENMAPSPACE.gmfn_foreign,
+            size: 1,
+            foreign_domid: foreign,
+            idxs: pointer(0),
+            gpfns: pointer(8),
+            errs: pointer(16),
+          }
+          answers.push([
+            `${name} as a page of ${foreign}`,
+            call(kernel, 'memory_op', XENMEM.add_to_physmap_batch, abi.xen_add_to_physmap_batch, batch).result,
+          ])
         }
-        const single = { domid: abi.DOMID.SELF, space: abi.XENMAPSPACE.gmfn_foreign, idx: BigInt(mfn), gpfn: BigInt(kernel.memory.slots.allocate()) }
-        answers.push([`${name} as a foreign page`, call(kernel, 'memory_op', XENMEM.add_to_physmap, abi.xen_add_to_physmap, single).result])
+        const single = {
+          domid: abi.DOMID.SELF,
+          space: abi.XENMAPSPACE.gmfn_foreign,
+          idx: BigInt(mfn),
+          gpfn: BigInt(kernel.memory.slots.allocate()),
+        }
+        answers.push([
+          `${name} as a foreign page`,
+          call(kernel, 'memory_op', XENMEM.add_to_physmap, abi.xen_add_to_physmap, single).result,
+        ])
         list.write32(64, mfn)
         list.write32(68, 0)
         const gfns = { array: pointer64(list.address(64)), count: 1, stride: 8 }
-        answers.push([`${name} as records`, iommuOp(kernel, IOMMU_OP.set_fault_ring, abi.iommu_set_fault_ring, { control_gfn: BigInt(mine), gfns }).result])
+        answers.push([
+          `${name} as records`,
+          iommuOp(kernel, IOMMU_OP.set_fault_ring, abi.iommu_set_fault_ring, { control_gfn: BigInt(mine), gfns })
+            .result,
+        ])
         list.write32(64, mine)
-        answers.push([`${name} as a control page`, iommuOp(kernel, IOMMU_OP.set_fault_ring, abi.iommu_set_fault_ring, { control_gfn: BigInt(mfn), gfns }).result])
+        answers.push([
+          `${name} as a control page`,
+          iommuOp(kernel, IOMMU_OP.set_fault_ring, abi.iommu_set_fault_ring, { control_gfn: BigInt(mfn), gfns }).result,
+        ])
       }
       // The cursor is the hypervisor's (XSA-212): a guest that brings one is refused.
       list.write32(0, mine)
-      answers.push(['exchange with a cursor', call(kernel, 'memory_op', XENMEM.exchange, abi.xen_memory_exchange, { in: reservation, out: reservation, nr_exchanged: 1n }).result])
+      answers.push([
+        'exchange with a cursor',
+        call(kernel, 'memory_op', XENMEM.exchange, abi.xen_memory_exchange, {
+          in: reservation,
+          out: reservation,
+          nr_exchanged: 1n,
+        }).result,
+      ])
     },
   })
   const allowed = (name: string): number[] => {
@@ -160,7 +224,8 @@ test('an argument lies in the caller’s own pages; nothing is written through a
   const changed: number[] = []
   const played = await play({
     attacker: async (kernel) => {
-      const query = (name: string, address: number): void => void answers.push([name, rawCall(kernel, 'iommu_op', IOMMU_OP.query, address)])
+      const query = (name: string, address: number): void =>
+        void answers.push([name, rawCall(kernel, 'iommu_op', IOMMU_OP.query, address)])
       const space = kernel.memory.platform.pages
       query('pfn 0, which is empty', 0)
       query('an empty slot', (space - 1) * 4096)
@@ -178,7 +243,9 @@ test('an argument lies in the caller’s own pages; nothing is written through a
       own.write32(0, abi.iommu_query.size)
       own.write16(8, abi.DOMID.SELF)
       const ref = kernel.grants.grantAccess(Domid.attacker, own.pfn, true)
-      const { status, pfn } = mapGrant(kernel, Domid.attacker, ref, { flags: abi.GNTMAP.host_map | abi.GNTMAP.readonly })
+      const { status, pfn } = mapGrant(kernel, Domid.attacker, ref, {
+        flags: abi.GNTMAP.host_map | abi.GNTMAP.readonly,
+      })
       answers.push(['map it read-only', status])
       query('a read-only page', pfn * 4096)
       const alloc = rawCall(kernel, 'event_channel_op', abi.EVTCHNOP.alloc_unbound, pfn * 4096)

@@ -1,4 +1,15 @@
-import { DOMID, GNTCOPY, GNTMAP, GNTST, gnttab_copy, gnttab_map_grant_ref, gnttab_setup_table, GNTTABOP, GTF, START_INFO_PFN } from '@iospace/abi'
+import {
+  DOMID,
+  GNTCOPY,
+  GNTMAP,
+  GNTST,
+  gnttab_copy,
+  gnttab_map_grant_ref,
+  gnttab_setup_table,
+  GNTTABOP,
+  GTF,
+  START_INFO_PFN,
+} from '@iospace/abi'
 import type { System } from '@iospace/lab'
 import type { Kernel } from '@iospace/linux'
 import { expect, test } from 'vitest'
@@ -67,8 +78,12 @@ test('an entry in use is what it was when it was taken into use; read-only stays
       seen['unmap'] = [unmapGrant(kernel, one.handle, one.pfn), unmapGrant(kernel, two.handle, two.pfn)]
       seen['closed'] = mapGrant(kernel, ME, REF, { flags: host_map | readonly }).status
       seen['unmap twice'] = [unmapGrant(kernel, one.handle, one.pfn), unmapGrant(kernel, two.handle, two.pfn)]
-      seen['other handles'] = [...new Set(Array.from({ length: 2000 }, (_, handle) => unmapGrant(kernel, handle, one.pfn)))]
-      seen['wild handles'] = [0xffff_ffff, 0x8000_0000, 0x7fff_ffff].map((handle) => unmapGrant(kernel, handle, one.pfn))
+      seen['other handles'] = [
+        ...new Set(Array.from({ length: 2000 }, (_, handle) => unmapGrant(kernel, handle, one.pfn))),
+      ]
+      seen['wild handles'] = [0xffff_ffff, 0x8000_0000, 0x7fff_ffff].map((handle) =>
+        unmapGrant(kernel, handle, one.pfn),
+      )
     },
   })
   const { okay, general_error, bad_handle, bad_dev_addr, bad_gntref } = GNTST
@@ -138,8 +153,14 @@ test('GNTTABOP_copy moves bytes only between what the caller has and what it was
       own.fill(0xaa)
       const frame = (domid: number): number => oracle.addressOf(domid, START_INFO_PFN) / 4096
       const mine = kernel.memory.platform.machineFrame(own.pfn)
-      const at = (mfn: number | bigint, offset = 0, domid: number = DOMID.SELF): Pointer => ({ u: BigInt(mfn), domid, offset })
-      const before = [Domid.dom0, Domid.driver, Domid.neighbour].map((domid) => system.oracle.snapshot(frame(domid) * 4096, 4096))
+      const at = (mfn: number | bigint, offset = 0, domid: number = DOMID.SELF): Pointer => ({
+        u: BigInt(mfn),
+        domid,
+        offset,
+      })
+      const before = [Domid.dom0, Domid.driver, Domid.neighbour].map((domid) =>
+        system.oracle.snapshot(frame(domid) * 4096, 4096),
+      )
       const copy = (name: string, source: Pointer, dest: Pointer, flags = 0, len = 64): void => {
         seen[name] = copyOne(kernel, { source, dest, flags, len, status: 0 })
       }
@@ -162,9 +183,23 @@ test('GNTTABOP_copy moves bytes only between what the caller has and what it was
       copy('across the target’s end', at(mine), at(mine, 4095), 0, 2)
       copy('the largest length', at(mine), at(mine), 0, 0xffff)
       copy('the largest offset', at(mine, 0xffff), at(mine), 0, 1)
-      seen['good: its own'] = copyOne(kernel, { source: at(mine), dest: at(mine, 2048), flags: 0, len: 2048, status: 0 })
-      seen['good: a read-only grant'] = copyOne(kernel, { source: at(lent, 0, ME), dest: at(mine), flags: GNTCOPY.source_gref, len: 4096, status: 0 })
-      const after = [Domid.dom0, Domid.driver, Domid.neighbour].map((domid) => system.oracle.snapshot(frame(domid) * 4096, 4096))
+      seen['good: its own'] = copyOne(kernel, {
+        source: at(mine),
+        dest: at(mine, 2048),
+        flags: 0,
+        len: 2048,
+        status: 0,
+      })
+      seen['good: a read-only grant'] = copyOne(kernel, {
+        source: at(lent, 0, ME),
+        dest: at(mine),
+        flags: GNTCOPY.source_gref,
+        len: 4096,
+        status: 0,
+      })
+      const after = [Domid.dom0, Domid.driver, Domid.neighbour].map((domid) =>
+        system.oracle.snapshot(frame(domid) * 4096, 4096),
+      )
       untouched.push(...after.map((bytes, i) => bytes.every((byte, j) => byte === before[i]![j])))
     },
   })

@@ -27,7 +27,8 @@ test('a guest sends where it is connected and binds where it is let (event_chann
         }
         await kernel.sleep(1000)
       }
-      for (const port of [0, 5, 63, 64, 4095, 4096, 0x7fff_ffff, 0xffff_ffff]) answers[`send ${port}`] = name(events.send(port))
+      for (const port of [0, 5, 63, 64, 4095, 4096, 0x7fff_ffff, 0xffff_ffff])
+        answers[`send ${port}`] = name(events.send(port))
       answers['send to a virq'] = name(events.send(events.bindVirq(abi.VIRQ.IOMMU_FAULT)))
       answers['the same virq again'] = name(events.bindVirq(abi.VIRQ.IOMMU_FAULT))
       answers['no such virq'] = name(events.bindVirq(24))
@@ -37,20 +38,28 @@ test('a guest sends where it is connected and binds where it is let (event_chann
       answers['close'] = name(events.close(mine))
       answers['close twice'] = name(events.close(mine))
       answers['send to a closed one'] = name(events.send(mine))
-      answers['bind to itself'] = events.bindInterdomain(Domid.attacker, events.allocUnbound(Domid.attacker)) > 0 ? 'bound' : 'refused'
+      answers['bind to itself'] =
+        events.bindInterdomain(Domid.attacker, events.allocUnbound(Domid.attacker)) > 0 ? 'bound' : 'refused'
       // Poll and multicall with numbers of their own.
       const poll = { ports: BigInt(page(kernel).address()), nr_ports: 129, timeout: 0n }
       answers['poll 129 ports'] = name(call(kernel, 'sched_op', abi.SCHEDOP.poll, abi.sched_poll, poll).result)
-      answers['poll port 0'] = name(call(kernel, 'sched_op', abi.SCHEDOP.poll, abi.sched_poll, { ...poll, nr_ports: 1 }).result)
+      answers['poll port 0'] = name(
+        call(kernel, 'sched_op', abi.SCHEDOP.poll, abi.sched_poll, { ...poll, nr_ports: 1 }).result,
+      )
       answers['no such operation'] = name(rawCall(kernel, 'event_channel_op', 99, page(kernel).address()))
-      const status = call(kernel, 'event_channel_op', abi.EVTCHNOP.status, abi.evtchn_status, { dom: abi.DOMID.SELF, port: STORE_PORT })
+      const status = call(kernel, 'event_channel_op', abi.EVTCHNOP.status, abi.evtchn_status, {
+        dom: abi.DOMID.SELF,
+        port: STORE_PORT,
+      })
       answers['its own status'] = status.value.status
     },
   })
   expect(bound).toEqual([])
   expect([...refused].sort()).toEqual(['EINVAL', 'ESRCH'])
   expect(answers).toEqual({
-    ...Object.fromEntries([0, 5, 63, 64, 4095, 4096, 0x7fff_ffff, 0xffff_ffff].map((port) => [`send ${port}`, 'EINVAL'])),
+    ...Object.fromEntries(
+      [0, 5, 63, 64, 4095, 4096, 0x7fff_ffff, 0xffff_ffff].map((port) => [`send ${port}`, 'EINVAL']),
+    ),
     'send to a virq': 'EINVAL',
     'the same virq again': 'EEXIST',
     'no such virq': 'EINVAL',

@@ -34,7 +34,8 @@ test('of other functions, and of the IOMMU, a guest sees all ones and changes no
       const strangers = [NVME, 0x08, 0x10, 0x00, 0x300, 0xffff, 0x1_0100]
       const before = [NVME, 0x08, 0x10].map((bdf) => configOf(system, bdf))
       const nvmeBar = machine.pci.barAddress(machine.pci.at(NVME)!, 0)
-      const registers = (): number[] => [0x1c, 0x20, 0x24, 0x80, 0x88].map((offset) => machine.mmio.read32(VTD_BASE + offset))
+      const registers = (): number[] =>
+        [0x1c, 0x20, 0x24, 0x80, 0x88].map((offset) => machine.mmio.read32(VTD_BASE + offset))
       for (const sbdf of strangers) {
         for (let offset = 0; offset < CONFIG; offset += 4) {
           seen.add(platform.configRead(sbdf, offset, 4))
@@ -60,13 +61,22 @@ test('of other functions, and of the IOMMU, a guest sees all ones and changes no
         JSON.stringify(registers().slice(0, 3)) === JSON.stringify(unit.slice(0, 3)),
         (machine.mmio.read32(nvmeBar + 0x14) & 1) === 1,
       ]
-      const map = { domid: abi.DOMID.SELF, type: abi.MAP_PIRQ_TYPE.MSI_SEG, pirq: -1, index: -1, bus: NVME >> 8, devfn: NVME & 0xff }
+      const map = {
+        domid: abi.DOMID.SELF,
+        type: abi.MAP_PIRQ_TYPE.MSI_SEG,
+        pirq: -1,
+        index: -1,
+        bus: NVME >> 8,
+        devfn: NVME & 0xff,
+      }
       answers.push(call(kernel, 'physdev_op', abi.PHYSDEVOP.map_pirq, abi.physdev_map_pirq, map).result)
       answers.push(iommuOp(kernel, abi.IOMMU_OP.attach_device, abi.iommu_attach_device, { device: NVME }).result)
       answers.push(iommuOp(kernel, abi.IOMMU_OP.detach_device, abi.iommu_detach_device, { device: NVME }).result)
       answers.push(iommuOp(kernel, abi.IOMMU_OP.query_device, abi.iommu_query_device, { device: NVME }).result)
       const devices = [NVME, ...abi.iommu_create_space.zero().devices.slice(1)]
-      answers.push(iommuOp(kernel, abi.IOMMU_OP.create_space, abi.iommu_create_space, { device_count: 1, devices }).result)
+      answers.push(
+        iommuOp(kernel, abi.IOMMU_OP.create_space, abi.iommu_create_space, { device_count: 1, devices }).result,
+      )
     },
   })
   expect([...seen]).toEqual([ONES])
@@ -91,7 +101,10 @@ test('its own BARs do not move, its message is the hypervisor’s, its reset kee
       const express = config.findCapability(Capability.pciExpress)
       const nvmeBar = system.machine.pci.barAddress(system.machine.pci.at(NVME)!, 0)
       const bar = config.read(Config.bar0, 4)
-      const message = (): number[] => [Msi.control, Msi.address, Msi.upperAddress, Msi.data].map((at) => config.read(msi + at, at === Msi.control || at === Msi.data ? 2 : 4))
+      const message = (): number[] =>
+        [Msi.control, Msi.address, Msi.upperAddress, Msi.data].map((at) =>
+          config.read(msi + at, at === Msi.control || at === Msi.data ? 2 : 4),
+        )
       const before = message()
       // BARs: to another device's, to RAM, to nothing; and the question for the size, which is answered and forgotten.
       for (const value of [nvmeBar, 0x10_0000, 0, 1, 0xfed9_0000]) platform.configWrite(ROGUE, Config.bar0, 4, value)
@@ -111,15 +124,24 @@ test('its own BARs do not move, its message is the hypervisor’s, its reset kee
         [Msi.data, 4, 0x31],
       ] as const)
         platform.configWrite(ROGUE, msi + at, size as 2 | 4, value)
-      seen['message'] = [JSON.stringify(message()) === JSON.stringify(before), platform.configRead(ROGUE, msi + Msi.address, 4), platform.configRead(ROGUE, msi + Msi.data, 2)]
+      seen['message'] = [
+        JSON.stringify(message()) === JSON.stringify(before),
+        platform.configRead(ROGUE, msi + Msi.address, 4),
+        platform.configRead(ROGUE, msi + Msi.data, 2),
+      ]
       // The command register: what is safe, and nothing else.
       platform.configWrite(ROGUE, Config.command, 4, 0xffff_ffff)
       seen['command'] = config.read(Config.command, 2)
-      for (let offset = 0; offset < 0x40; offset += 4) if (offset !== Config.command) platform.configWrite(ROGUE, offset, 4, 0xa5a5_a5a5)
+      for (let offset = 0; offset < 0x40; offset += 4)
+        if (offset !== Config.command) platform.configWrite(ROGUE, offset, 4, 0xa5a5_a5a5)
       seen['ids'] = [platform.configRead(ROGUE, Config.vendor, 2), platform.configRead(ROGUE, Config.device, 2)]
       // A reset of its own function, and of no other.
       platform.configWrite(ROGUE, express + Express.deviceControl, 2, Express.initiateReset)
-      seen['after reset'] = [config.read(Config.bar0, 4) === bar, JSON.stringify(message()) === JSON.stringify(before), config.read(Config.command, 2) & Command.busMaster]
+      seen['after reset'] = [
+        config.read(Config.bar0, 4) === bar,
+        JSON.stringify(message()) === JSON.stringify(before),
+        config.read(Config.command, 2) & Command.busMaster,
+      ]
       device.enable()
       const own = page(kernel)
       seen['it works'] = rogue.read(kernel.memory.platform.machineFrame(own.pfn) * 4096, new Uint8Array(4))

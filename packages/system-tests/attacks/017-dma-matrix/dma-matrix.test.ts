@@ -69,11 +69,16 @@ class Attack {
     const before = oracle.snapshot(address, LENGTH)
     const seen = new Uint8Array(LENGTH)
     const read = this.rogue.read(address, seen)
-    const write = this.rogue.write(address, before.map((byte) => byte ^ 0x5a))
+    const write = this.rogue.write(
+      address,
+      before.map((byte) => byte ^ 0x5a),
+    )
     const changed = !equal(oracle.snapshot(address, LENGTH), before)
     oracle.restore(address, before)
     await this.kernel.sleep(FAULT_TIME)
-    const mine = (this.ring?.take() ?? []).filter(({ ioAddress, device }) => ioAddress === BigInt(address - (address % 4096)) && device === ROGUE)
+    const mine = (this.ring?.take() ?? []).filter(
+      ({ ioAddress, device }) => ioAddress === BigInt(address - (address % 4096)) && device === ROGUE,
+    )
     const faults = [mine.filter((fault) => !fault.write).length, mine.filter((fault) => fault.write).length] as const
     this.rows.push({ name, control, read, write, stolen: read > 0 && equal(seen, before), changed, faults })
   }
@@ -93,7 +98,11 @@ function giveBack(kernel: Kernel, mfn: number): void {
 async function attackAll(attack: Attack): Promise<void> {
   const { kernel, system } = attack
   const { oracle } = system.hypervisor
-  for (const [name, domid] of Object.entries({ dom0: Domid.dom0, 'the driver domain': Domid.driver, 'the neighbour': Domid.neighbour })) {
+  for (const [name, domid] of Object.entries({
+    dom0: Domid.dom0,
+    'the driver domain': Domid.driver,
+    'the neighbour': Domid.neighbour,
+  })) {
     await attack.on(name, oracle.addressOf(domid, abi.START_INFO_PFN))
   }
   await attack.on('the hypervisor', oracle.scratchAddress())
@@ -151,20 +160,41 @@ async function matrix(configuration: Configuration, prepare: (system: System) =>
 
 describe.each(CONFIGURATIONS)('--dma $dma --iommu $iommu', (configuration) => {
   const vtd = configuration.iommu === 'vtd'
-  test(vtd ? 'every attack is blocked, changes nothing, and is told to the guest twice: for its read and its write' : 'every attack succeeds: nothing stands in its way', async () => {
-    const { played, rows, ring } = await matrix(configuration)
-    const { blocked, untranslated } = DmaOutcome
-    const names = ['dom0', 'the driver domain', 'the neighbour', 'the hypervisor', ...(vtd ? ['the root table', 'a page table'] : []), 'an ended grant', 'memory given back']
-    expect(rows).toEqual(
-      names.map((name) =>
-        vtd
-          ? { name, control: true, read: blocked, write: blocked, stolen: false, changed: false, faults: [1, 1] }
-          : { name, control: true, read: untranslated, write: untranslated, stolen: true, changed: true, faults: [0, 0] },
-      ),
-    )
-    expect(ring).toBe(vtd)
-    await expectUnharmed(played)
-  })
+  test(
+    vtd
+      ? 'every attack is blocked, changes nothing, and is told to the guest twice: for its read and its write'
+      : 'every attack succeeds: nothing stands in its way',
+    async () => {
+      const { played, rows, ring } = await matrix(configuration)
+      const { blocked, untranslated } = DmaOutcome
+      const names = [
+        'dom0',
+        'the driver domain',
+        'the neighbour',
+        'the hypervisor',
+        ...(vtd ? ['the root table', 'a page table'] : []),
+        'an ended grant',
+        'memory given back',
+      ]
+      expect(rows).toEqual(
+        names.map((name) =>
+          vtd
+            ? { name, control: true, read: blocked, write: blocked, stolen: false, changed: false, faults: [1, 1] }
+            : {
+                name,
+                control: true,
+                read: untranslated,
+                write: untranslated,
+                stolen: true,
+                changed: true,
+                faults: [0, 0],
+              },
+        ),
+      )
+      expect(ring).toBe(vtd)
+      await expectUnharmed(played)
+    },
+  )
 })
 
 test('without the unit in the way the same attacks succeed, though the hypervisor believes in it: it is the IOMMU that blocks', async () => {
@@ -172,7 +202,17 @@ test('without the unit in the way the same attacks succeed, though the hyperviso
     machine.pci.translator = new NoTranslation(machine.memory, machine.interrupts)
   })
   expect(rows.map(({ name }) => name)).toContain('the root table')
-  expect(rows).toEqual(rows.map(({ name }) => ({ name, control: true, read: DmaOutcome.untranslated, write: DmaOutcome.untranslated, stolen: true, changed: true, faults: [0, 0] })))
+  expect(rows).toEqual(
+    rows.map(({ name }) => ({
+      name,
+      control: true,
+      read: DmaOutcome.untranslated,
+      write: DmaOutcome.untranslated,
+      stolen: true,
+      changed: true,
+      faults: [0, 0],
+    })),
+  )
 })
 
 test('a device reaches no further than its mapping: the next page, other rights, other widths, the moment after', async () => {
@@ -196,14 +236,19 @@ test('a device reaches no further than its mapping: the next page, other rights,
       }
       // A space of its own: nothing but what it maps.
       const devices = [ROGUE, ...abi.iommu_create_space.zero().devices.slice(1)]
-      const { space } = iommuOp(kernel, IOMMU_OP.create_space, abi.iommu_create_space, { device_count: 1, devices }).value
+      const { space } = iommuOp(kernel, IOMMU_OP.create_space, abi.iommu_create_space, {
+        device_count: 1,
+        devices,
+      }).value
       const own = page(kernel)
       const mfn = attack.frame(own)
       seen['in the mirror'] = attack.legal(mfn * 4096, own)
       iommuOp(kernel, IOMMU_OP.attach_device, abi.iommu_attach_device, { space, device: ROGUE })
       seen['the mirror’s address in the new space'] = rogue.read(mfn * 4096, bytes)
       const map = (access: number): bigint => {
-        const { list, read } = listOf(kernel, abi.iommu_map_element, [{ gfn: BigInt(mfn), pages: 1n, access, flags: abi.MAP_ELEMENT_FLAGS.ANY }])
+        const { list, read } = listOf(kernel, abi.iommu_map_element, [
+          { gfn: BigInt(mfn), pages: 1n, access, flags: abi.MAP_ELEMENT_FLAGS.ANY },
+        ])
         iommuOp(kernel, IOMMU_OP.map, abi.iommu_map, { space, list })
         return read()[0]!.io_address
       }

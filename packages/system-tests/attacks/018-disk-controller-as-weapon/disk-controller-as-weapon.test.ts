@@ -11,7 +11,10 @@ import { expectUnharmed } from '../../support/unharmed.ts'
 function lieAbout(kernel: Kernel, pfn: number, mfn: number): void {
   const { platform } = kernel.memory
   const honest = platform.machineFrame.bind(platform)
-  Object.defineProperty(platform, 'machineFrame', { configurable: true, value: (asked: number) => (asked === pfn ? mfn : honest(asked)) })
+  Object.defineProperty(platform, 'machineFrame', {
+    configurable: true,
+    value: (asked: number) => (asked === pfn ? mfn : honest(asked)),
+  })
 }
 
 interface Shot {
@@ -77,14 +80,27 @@ async function shoot(dma: Dma, iommu: 'vtd' | 'none'): Promise<{ shots: Shot[]; 
   return { shots, works }
 }
 
-test.each(['nommu', 'xen'] as const)('with VT-d a driver domain’s controller reaches its own memory only, --dma %s (I1, I2)', async (dma) => {
-  const { shots, works } = await shoot(dma, 'vtd')
-  expect(works).toBe(0)
-  expect(shots).toEqual(['dom0', 'a guest', 'the hypervisor', 'the root table'].map((name) => ({ name, read: -5, write: -5, changed: false, leaked: false })))
-})
+test.each(['nommu', 'xen'] as const)(
+  'with VT-d a driver domain’s controller reaches its own memory only, --dma %s (I1, I2)',
+  async (dma) => {
+    const { shots, works } = await shoot(dma, 'vtd')
+    expect(works).toBe(0)
+    expect(shots).toEqual(
+      ['dom0', 'a guest', 'the hypervisor', 'the root table'].map((name) => ({
+        name,
+        read: -5,
+        write: -5,
+        changed: false,
+        leaked: false,
+      })),
+    )
+  },
+)
 
 test('without an IOMMU it reaches everything: what unsafe passthrough means', async () => {
   const { shots, works } = await shoot('nommu', 'none')
   expect(works).toBe(0)
-  expect(shots).toEqual(['dom0', 'a guest', 'the hypervisor'].map((name) => ({ name, read: 0, write: 0, changed: true, leaked: true })))
+  expect(shots).toEqual(
+    ['dom0', 'a guest', 'the hypervisor'].map((name) => ({ name, read: 0, write: 0, changed: true, leaked: true })),
+  )
 })

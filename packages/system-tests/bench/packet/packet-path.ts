@@ -6,7 +6,15 @@
 import { Hypervisor } from '@iospace/hypervisor'
 import { iommuModels } from '@iospace/iommu/hardware'
 import { domainPlatform } from '@iospace/lab'
-import { bootKernel, type CoherentBuffer, Direction, type DmaApi, type Kernel, type KernelBuffer, ScatterList } from '@iospace/linux'
+import {
+  bootKernel,
+  type CoherentBuffer,
+  Direction,
+  type DmaApi,
+  type Kernel,
+  type KernelBuffer,
+  ScatterList,
+} from '@iospace/linux'
 import { Command, Config, Machine } from '@iospace/machine'
 import { DESCRIPTOR_BYTES, PACKET_BOARD_BYTES, PACKET_BYTES, PacketDevice, wireByte } from './packet-device.ts'
 
@@ -130,6 +138,7 @@ export class PacketPath {
       words[at + 2] = 0
       words[at + 3] = 0
     }
-    if (this.device.receive(this.#ringHigh, this.#ringLow, batch) !== 0) throw new Error('a packet could not be written')
+    if (this.device.receive(this.#ringHigh, this.#ringLow, batch) !== 0)
+      throw new Error('a packet could not be written')
   }
 }

@@ -13,11 +13,11 @@ const POLLS_PER_CHECK = 8
 
 export class DriverCommands {
   /** Page of the commands, page of the status word. */
-  readonly frame: number = -1
-  readonly statusFrame: number = -1
-  readonly #port: DriverPort
-  readonly #base: number = 0
-  readonly #timeout: number = 0
+  declare readonly frame: number
+  declare readonly statusFrame: number
+  declare private readonly port: DriverPort
+  declare private readonly base: number
+  declare private readonly timeout: number
   /** Queues what makes the unit forget everything. */
   readonly #everything: (commands: DriverCommands) => void
   #tail = 0
@@ -25,12 +25,19 @@ export class DriverCommands {
   #pending = 0
   #sequence = 0
 
-  constructor(port: DriverPort, base: number, frame: number, statusFrame: number, timeout: number, everything: (commands: DriverCommands) => void) {
-    this.#port = port
-    this.#base = base
+  constructor(
+    port: DriverPort,
+    base: number,
+    frame: number,
+    statusFrame: number,
+    timeout: number,
+    everything: (commands: DriverCommands) => void,
+  ) {
+    this.port = port
+    this.base = base
     this.frame = frame
     this.statusFrame = statusFrame
-    this.#timeout = timeout
+    this.timeout = timeout
     this.#everything = everything
   }
 
@@ -67,7 +74,7 @@ export class DriverCommands {
   /** Waits until all that was pushed has taken effect: ok or timedOut. */
   complete(): number {
     if (this.#pending === 0) return DriverStatus.ok
-    if (!this.#wait(this.#port.now() + this.#timeout)) return DriverStatus.timedOut
+    if (!this.#wait(this.port.now() + this.timeout)) return DriverStatus.timedOut
     this.#pending = 0
     return DriverStatus.ok
   }
@@ -83,22 +90,27 @@ export class DriverCommands {
   }
 
   #store(word0: number, word1: number, word2: number, word3: number): void {
-    this.#port.storeCoherent128(this.frame, this.#tail * 2, word1, word0, word3, word2)
+    this.port.storeCoherent128(this.frame, this.#tail * 2, word1, word0, word3, word2)
     this.#tail = (this.#tail + 1) & (COMMANDS - 1)
     this.#pending++
   }
 
   #wait(deadline: number): boolean {
-    const port = this.#port
+    const port = this.port
     if (this.#pending > COMMANDS - 2) return false
     const sequence = (this.#sequence = (this.#sequence + 1) | 0)
     const { store, flush } = CompletionWait
-    this.#store((this.statusFrame << 12) | store | flush, (Opcode.completionWait << OPCODE_SHIFT) | (this.statusFrame >>> 20), sequence, 0)
-    port.write32(this.#base + Register.commandTail, this.#tail * RING_ENTRY_BYTES)
+    this.#store(
+      (this.statusFrame << 12) | store | flush,
+      (Opcode.completionWait << OPCODE_SHIFT) | (this.statusFrame >>> 20),
+      sequence,
+      0,
+    )
+    port.write32(this.base + Register.commandTail, this.#tail * RING_ENTRY_BYTES)
     for (let poll = 1; port.loadLow(this.statusFrame, 0) !== sequence; poll++) {
       if (poll % POLLS_PER_CHECK === 0) {
         if (port.now() > deadline) return false
-        if ((port.read32(this.#base + Register.status) & Status.commandRunning) === 0) return this.#recover(deadline)
+        if ((port.read32(this.base + Register.status) & Status.commandRunning) === 0) return this.#recover(deadline)
       }
       port.relax()
     }
@@ -108,17 +120,17 @@ export class DriverCommands {
   // The unit stopped at a bad command: memory of ours was damaged. Start the buffer anew (its head and tail become 0), and forget
   // everything to make up for what was not executed.
   #recover(deadline: number): boolean {
-    const port = this.#port
-    const control = this.#base + Register.control
+    const port = this.port
+    const control = this.base + Register.control
     const value = port.read32(control)
     const high = port.read32(control + 4)
     port.write32(control, value & ~Control.commandBuffer)
     port.write32(control + 4, high)
-    port.write32(this.#base + Register.commandHead, 0)
-    port.write32(this.#base + Register.commandTail, 0)
+    port.write32(this.base + Register.commandHead, 0)
+    port.write32(this.base + Register.commandTail, 0)
     port.write32(control, value | Control.commandBuffer)
     port.write32(control + 4, high)
-    if ((port.read32(this.#base + Register.status) & Status.commandRunning) === 0) return false
+    if ((port.read32(this.base + Register.status) & Status.commandRunning) === 0) return false
     this.#tail = 0
     this.#pending = 0
     this.#everything(this)

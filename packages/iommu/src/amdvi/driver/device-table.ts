@@ -3,22 +3,28 @@
  * everything through). The lower 16 bytes translate, the upper 16 govern interrupts; each half changes in one store.
  */
 import type { DriverPort } from '../../iommu-driver.ts'
-import { DEVICE_ENTRIES_PER_PAGE, DeviceEntry, DeviceInterrupts, InterruptControl, QUADWORDS_PER_ENTRY } from '../spec/device-table.ts'
+import {
+  DEVICE_ENTRIES_PER_PAGE,
+  DeviceEntry,
+  DeviceInterrupts,
+  InterruptControl,
+  QUADWORDS_PER_ENTRY,
+} from '../spec/device-table.ts'
 import { Rights } from '../spec/entries.ts'
 
 const VALID = DeviceEntry.valid | DeviceEntry.translationValid
 
 export class DriverDeviceTable {
   /** First frame, and frames. */
-  readonly first: number = -1
-  readonly pages: number = 0
-  readonly #port: DriverPort
+  declare readonly first: number
+  declare readonly pages: number
+  declare private readonly port: DriverPort
 
   /** `first`: zeroed frames that nothing reads yet. */
   constructor(port: DriverPort, first: number, pages: number) {
     this.first = first
     this.pages = pages
-    this.#port = port
+    this.port = port
     for (let requester = 0; requester < pages * DEVICE_ENTRIES_PER_PAGE; requester++) {
       // With V still 0, upper half first (B.7).
       this.#setUpper(requester, InterruptControl.abort)
@@ -32,7 +38,12 @@ export class DriverDeviceTable {
 
   /** Translates `requester` by the table at `root`; its interrupts pass. */
   attach(requester: number, root: number, levels: number, domain: number): void {
-    this.#setLower(requester, (root >>> 20) | (Rights.both << DeviceEntry.rightsShift), (root << 12) | (levels << DeviceEntry.modeShift) | VALID, domain)
+    this.#setLower(
+      requester,
+      (root >>> 20) | (Rights.both << DeviceEntry.rightsShift),
+      (root << 12) | (levels << DeviceEntry.modeShift) | VALID,
+      domain,
+    )
     this.#setUpper(requester, InterruptControl.forward)
   }
 
@@ -45,14 +56,14 @@ export class DriverDeviceTable {
   #setLower(requester: number, hi: number, lo: number, domain: number): void {
     const frame = this.first + Math.floor(requester / DEVICE_ENTRIES_PER_PAGE)
     const index = (requester % DEVICE_ENTRIES_PER_PAGE) * QUADWORDS_PER_ENTRY
-    this.#port.store128(frame, index, hi, lo, 0, domain)
-    this.#port.flushLine(frame, index)
+    this.port.store128(frame, index, hi, lo, 0, domain)
+    this.port.flushLine(frame, index)
   }
 
   #setUpper(requester: number, control: number): void {
     const frame = this.first + Math.floor(requester / DEVICE_ENTRIES_PER_PAGE)
     const index = (requester % DEVICE_ENTRIES_PER_PAGE) * QUADWORDS_PER_ENTRY + 2
-    this.#port.store128(frame, index, control << DeviceInterrupts.controlShift, DeviceInterrupts.valid, 0, 0)
-    this.#port.flushLine(frame, index)
+    this.port.store128(frame, index, control << DeviceInterrupts.controlShift, DeviceInterrupts.valid, 0, 0)
+    this.port.flushLine(frame, index)
   }
 }

@@ -9,40 +9,48 @@ const EVENTS = 256
 const TRIES = 100
 
 export class DriverEvents {
-  readonly frame: number = -1
-  readonly #port: DriverPort
-  readonly #base: number = 0
-  readonly #fault: IommuFault = { requester: 0, hi: 0, lo: 0, write: false, addressValid: true, hardwareReason: 0, lostBefore: false }
+  declare readonly frame: number
+  declare private readonly port: DriverPort
+  declare private readonly base: number
+  readonly #fault: IommuFault = {
+    requester: 0,
+    hi: 0,
+    lo: 0,
+    write: false,
+    addressValid: true,
+    hardwareReason: 0,
+    lostBefore: false,
+  }
 
   constructor(port: DriverPort, base: number, frame: number) {
-    this.#port = port
-    this.#base = base
+    this.port = port
+    this.base = base
     this.frame = frame
   }
 
   /** Calls `each` for every fault of a device in the log; the object is reused. */
   drain(each: (fault: IommuFault) => void): void {
-    const port = this.#port
-    const status = this.#base + Register.status
+    const port = this.port
+    const status = this.base + Register.status
     const overflow = (port.read32(status) & Status.eventOverflow) !== 0
     // First the bit, then the log: an event that comes in between sets it again.
     port.write32(status, Status.eventInterrupt)
     let head = this.#offset(Register.eventHead)
-    for (let tail = this.#offset(Register.eventTail); head !== tail; ) {
+    for (let tail = this.#offset(Register.eventTail); head !== tail;) {
       this.#read(head, overflow && ((head + 1) & (EVENTS - 1)) === tail, each)
       head = (head + 1) & (EVENTS - 1)
       if (head === tail && !overflow) tail = this.#offset(Register.eventTail)
     }
-    port.write32(this.#base + Register.eventHead, head * RING_ENTRY_BYTES)
+    port.write32(this.base + Register.eventHead, head * RING_ENTRY_BYTES)
     if (overflow) this.#restart()
   }
 
   #offset(register: number): number {
-    return (port32(this.#port, this.#base + register) / RING_ENTRY_BYTES) & (EVENTS - 1)
+    return (port32(this.port, this.base + register) / RING_ENTRY_BYTES) & (EVENTS - 1)
   }
 
   #read(slot: number, lostBefore: boolean, each: (fault: IommuFault) => void): void {
-    const port = this.#port
+    const port = this.port
     for (let tries = 0; port.loadHigh(this.frame, slot * 2) === 0 && tries < TRIES; tries++) port.relax()
     const word0 = port.loadLow(this.frame, slot * 2)
     const word1 = port.loadHigh(this.frame, slot * 2)
@@ -53,8 +61,11 @@ export class DriverEvents {
     fault.lo = port.loadLow(this.frame, slot * 2 + 1)
     fault.hi = port.loadHigh(this.frame, slot * 2 + 1)
     // Interrupt messages are writes, which their events do not say.
-    fault.write = (flags & (EventFlag.write | EventFlag.interrupt)) !== 0 || (code === EventCode.invalidRequest && flags >>> EventFlag.typeShift !== 0)
-    fault.addressValid = code === EventCode.illegalDeviceEntry || code === EventCode.pageFault || code === EventCode.invalidRequest
+    fault.write =
+      (flags & (EventFlag.write | EventFlag.interrupt)) !== 0 ||
+      (code === EventCode.invalidRequest && flags >>> EventFlag.typeShift !== 0)
+    fault.addressValid =
+      code === EventCode.illegalDeviceEntry || code === EventCode.pageFault || code === EventCode.invalidRequest
     fault.hardwareReason = code
     // A lost event came after every one that was there when it was lost: it precedes the last of them at the earliest.
     fault.lostBefore = lostBefore
@@ -66,15 +77,15 @@ export class DriverEvents {
 
   // Off, overflow cleared, ring empty, on (Linux amd_iommu_restart_event_logging).
   #restart(): void {
-    const port = this.#port
-    const control = this.#base + Register.control
+    const port = this.port
+    const control = this.base + Register.control
     const value = port.read32(control)
     const high = port.read32(control + 4)
     port.write32(control, value & ~Control.eventLog)
     port.write32(control + 4, high)
-    port.write32(this.#base + Register.status, Status.eventOverflow)
-    port.write32(this.#base + Register.eventHead, 0)
-    port.write32(this.#base + Register.eventTail, 0)
+    port.write32(this.base + Register.status, Status.eventOverflow)
+    port.write32(this.base + Register.eventHead, 0)
+    port.write32(this.base + Register.eventTail, 0)
     port.write32(control, value | Control.eventLog)
     port.write32(control + 4, high)
   }

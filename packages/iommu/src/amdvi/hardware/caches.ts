@@ -34,39 +34,54 @@ const ABSENT = -Fault.notPresent
 
 export class AmdviCaches {
   /** 4 KiB pages. Frame words: RAM frame index, {@link NO_FRAME}, or −{@link Fault.notPresent}. */
-  readonly iotlb: TranslationBank
+  declare readonly iotlb: TranslationBank
   /** 2 MiB and 1 GiB pages. Frame words: first machine frame, or {@link NO_FRAME}. */
-  readonly iotlb2M: TranslationBank
-  readonly iotlb1G: TranslationBank
+  declare readonly iotlb2M: TranslationBank
+  declare readonly iotlb1G: TranslationBank
   /** Entries that lead to a leaf table with both rights, by the 2 MiB that it spans. Frame words: machine frame of the table. */
-  readonly directories: TranslationBank
-  readonly devices: ContextCache
-  readonly posted: PostedWrites
+  declare readonly directories: TranslationBank
+  declare readonly devices: ContextCache
+  declare readonly posted: PostedWrites
   /** Called when device table entries were forgotten. */
   onDevicesDropped: () => void = () => {}
-  readonly #memory: MachineMemory
-  readonly #clock: Clock
-  readonly #dropped: Int32Array
+  declare private readonly memory: MachineMemory
+  declare private readonly clock: Clock
+  declare private readonly dropped: Int32Array
 
-  constructor({ iotlb, iotlb2M, iotlb1G, directories, devices, timing }: AmdviPersonality, memory: MachineMemory, clock: Clock) {
+  constructor(
+    { iotlb, iotlb2M, iotlb1G, directories, devices, timing }: AmdviPersonality,
+    memory: MachineMemory,
+    clock: Clock,
+  ) {
     this.iotlb = new TranslationBank(iotlb)
     this.iotlb2M = new TranslationBank(iotlb2M)
     this.iotlb1G = new TranslationBank(iotlb1G)
     this.directories = new TranslationBank(directories)
     this.devices = new ContextCache(devices)
     this.posted = new PostedWrites(memory, clock, timing.postedWrite)
-    this.#memory = memory
-    this.#clock = clock
-    this.#dropped = new Int32Array(Math.max(this.iotlb.capacity, this.iotlb2M.capacity, this.iotlb1G.capacity))
+    this.memory = memory
+    this.clock = clock
+    this.dropped = new Int32Array(Math.max(this.iotlb.capacity, this.iotlb2M.capacity, this.iotlb1G.capacity))
   }
 
   /**
    * Keeps what `walk` just found at (`hi`:`lo`): machine frame `mfn` with `rights`; `word` is its RAM frame index or {@link NO_FRAME},
    * `whole` tells that the walk started at the top.
    */
-  insert(domain: number, hi: number, lo: number, rights: number, mfn: number, word: number, walk: AmdviWalk, whole: boolean): void {
-    if (walk.pageShift >= 12 + ORDER_1G) this.iotlb1G.insert(domain, (hi << 2) | (lo >>> 30), hi >>> 30, rights, cacheable(mfn - ((lo >>> 12) & 0x3ffff)))
-    else if (walk.pageShift >= 12 + ORDER_2M) this.iotlb2M.insert(domain, (hi << 11) | (lo >>> 21), hi >>> 21, rights, cacheable(mfn - ((lo >>> 12) & 0x1ff)))
+  insert(
+    domain: number,
+    hi: number,
+    lo: number,
+    rights: number,
+    mfn: number,
+    word: number,
+    walk: AmdviWalk,
+    whole: boolean,
+  ): void {
+    if (walk.pageShift >= 12 + ORDER_1G)
+      this.iotlb1G.insert(domain, (hi << 2) | (lo >>> 30), hi >>> 30, rights, cacheable(mfn - ((lo >>> 12) & 0x3ffff)))
+    else if (walk.pageShift >= 12 + ORDER_2M)
+      this.iotlb2M.insert(domain, (hi << 11) | (lo >>> 21), hi >>> 21, rights, cacheable(mfn - ((lo >>> 12) & 0x1ff)))
     else this.iotlb.insert(domain, (hi << 20) | (lo >>> 12), hi >>> 12, rights, word)
     if (whole && walk.leafLevel === 1 && walk.tableRights === Rights.both) {
       this.directories.insert(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Rights.both, walk.leafTable)
@@ -80,7 +95,7 @@ export class AmdviCaches {
 
   /** Forgets the device table entry of `requester`. */
   invalidateDevice(requester: number): void {
-    this.#clock.count(Count.invalidation)
+    this.clock.count(Count.invalidation)
     this.devices.drop(requester, 0xffff, -1)
     this.onDevicesDropped()
   }
@@ -90,17 +105,18 @@ export class AmdviCaches {
    * `directories` those too. `drained`: writes that went through them have landed before anybody learns of it; else they land late.
    */
   invalidatePages(domain: number, hi: number, lo: number, order: number, directories: boolean, drained: boolean): void {
-    this.#clock.count(Count.invalidation)
+    this.clock.count(Count.invalidation)
     const wanted = order < ORDER_ALL ? order : ALL
     if (drained && order <= SCAN_ORDER && (hi & UNCACHED_HIGH) === 0) this.#dropPages(domain, hi, lo, order)
-    else this.#dropRange(domain, hi, lo, wanted, drained ? null : this.#dropped)
-    if (directories) this.directories.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, wanted - ORDER_2M))
+    else this.#dropRange(domain, hi, lo, wanted, drained ? null : this.dropped)
+    if (directories)
+      this.directories.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, wanted - ORDER_2M))
   }
 
   /** Forgets everything; `drained` as above. */
   invalidateAll(drained: boolean): void {
-    this.#clock.count(Count.invalidation)
-    if (!drained) this.posted.overtake(0, this.#memory.frames)
+    this.clock.count(Count.invalidation)
+    if (!drained) this.posted.overtake(0, this.memory.frames)
     this.iotlb.dropAll()
     this.iotlb2M.dropAll()
     this.iotlb1G.dropAll()
@@ -118,14 +134,22 @@ export class AmdviCaches {
 
   #dropRange(domain: number, hi: number, lo: number, order: number, dropped: Int32Array | null): void {
     this.#overtake(this.iotlb.dropRange(domain, (hi << 20) | (lo >>> 12), hi >>> 12, order, dropped), 0, dropped)
-    this.#overtake(this.iotlb2M.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, order - ORDER_2M), dropped), ORDER_2M, dropped)
-    this.#overtake(this.iotlb1G.dropRange(domain, (hi << 2) | (lo >>> 30), hi >>> 30, Math.max(0, order - ORDER_1G), dropped), ORDER_1G, dropped)
+    this.#overtake(
+      this.iotlb2M.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, order - ORDER_2M), dropped),
+      ORDER_2M,
+      dropped,
+    )
+    this.#overtake(
+      this.iotlb1G.dropRange(domain, (hi << 2) | (lo >>> 30), hi >>> 30, Math.max(0, order - ORDER_1G), dropped),
+      ORDER_1G,
+      dropped,
+    )
   }
 
   #overtake(count: number, order: number, dropped: Int32Array | null): void {
     if (dropped === null) return
     for (let i = 0; i < count; i++) {
-      const index = order === 0 ? dropped[i]! : this.#memory.frameIndex(dropped[i]!)
+      const index = order === 0 ? dropped[i]! : this.memory.frameIndex(dropped[i]!)
       if (index >= 0) this.posted.overtake(index, 1 << order)
     }
   }

@@ -7,7 +7,16 @@ import type { Clock, ClockTimer } from '@iospace/machine'
 import type { RegisterFile } from '../../register-file.ts'
 import type { TableMemory } from '../../table-memory.ts'
 import type { AmdviPersonality } from '../personalities.ts'
-import { CompletionWait, InvalidateAll, InvalidateDevice, InvalidatePages, Opcode, OPCODE_SHIFT, ORDER_ALL, Prefetch } from '../spec/commands.ts'
+import {
+  CompletionWait,
+  InvalidateAll,
+  InvalidateDevice,
+  InvalidatePages,
+  Opcode,
+  OPCODE_SHIFT,
+  ORDER_ALL,
+  Prefetch,
+} from '../spec/commands.ts'
 import { HardwareErrorType } from '../spec/events.ts'
 import { Control, Register, RING_ENTRY_BYTES, RingRegister, Status } from '../spec/registers.ts'
 import type { AmdviCaches } from './caches.ts'
@@ -15,15 +24,19 @@ import type { EventLog } from './event-log.ts'
 import type { InterruptRemapper } from './interrupt-remapper.ts'
 
 export class CommandBuffer {
-  readonly #registers: RegisterFile
-  readonly #tables: TableMemory
-  readonly #timer: ClockTimer
-  readonly #caches: AmdviCaches
-  readonly #interrupts: InterruptRemapper
-  readonly #log: EventLog
-  readonly #personality: AmdviPersonality
+  declare private readonly registers: RegisterFile
+  declare private readonly tables: TableMemory
+  declare private readonly timer: ClockTimer
+  declare private readonly caches: AmdviCaches
+  declare private readonly interrupts: InterruptRemapper
+  declare private readonly log: EventLog
+  declare private readonly personality: AmdviPersonality
+  /** Of the ring, from when it was switched on: first frame, bytes − 1. */
+  #base = 0
+  #mask = 0
   #until = 0
-  #wasOn = false
+  #on = false
+  #running = false
 
   constructor(
     registers: RegisterFile,
@@ -34,65 +47,62 @@ export class CommandBuffer {
     log: EventLog,
     personality: AmdviPersonality,
   ) {
-    this.#registers = registers
-    this.#tables = tables
-    this.#timer = clock.timer(() => this.#run())
-    this.#caches = caches
-    this.#interrupts = interrupts
-    this.#log = log
-    this.#personality = personality
+    this.registers = registers
+    this.tables = tables
+    this.timer = clock.timer(() => this.#run())
+    this.caches = caches
+    this.interrupts = interrupts
+    this.log = log
+    this.personality = personality
   }
 
   /** The control register was written: switching the buffer on starts it anew. */
   update(): void {
-    const control = this.#registers.get(Register.control)
-    const on = (control & Control.enable) !== 0 && (control & Control.commandBuffer) !== 0 && this.#log2 >= RingRegister.minLength
-    if (on && !this.#wasOn) this.#setRunning(true)
+    const { registers } = this
+    const control = registers.get(Register.control)
+    const high = registers.get(Register.commandBuffer + 4)
+    const log2 = (high >>> RingRegister.lengthShift) & RingRegister.lengthMask
+    const on =
+      (control & Control.enable) !== 0 && (control & Control.commandBuffer) !== 0 && log2 >= RingRegister.minLength
+    if (on && !this.#on) {
+      this.#base = (high & RingRegister.addressHigh) * 0x10_0000 + (registers.get(Register.commandBuffer) >>> 12)
+      this.#mask = (RING_ENTRY_BYTES << log2) - 1
+      this.#setRunning(true)
+    }
     if (!on) {
       this.#setRunning(false)
-      this.#timer.cancel()
+      this.timer.cancel()
     }
-    this.#wasOn = on
+    this.#on = on
     this.start()
   }
 
   /** The tail moved. */
   start(): void {
-    if (!this.#running || this.#timer.pending) return
+    if (!this.#running || this.timer.pending) return
     // Pointers beyond the ring wrap (48882 leaves them undefined).
-    const mask = this.#bytes - 1
-    this.#until = this.#registers.get(Register.commandTail) & mask
-    const waiting = ((this.#until - this.#registers.get(Register.commandHead)) & mask) / RING_ENTRY_BYTES
+    const mask = this.#mask
+    this.#until = this.registers.get(Register.commandTail) & mask
+    const waiting = ((this.#until - this.registers.get(Register.commandHead)) & mask) / RING_ENTRY_BYTES
     if (waiting === 0) return
-    const { queue, command } = this.#personality.timing
-    this.#timer.start(queue + command * (waiting - 1))
-  }
-
-  get #log2(): number {
-    return (this.#registers.get(Register.commandBuffer + 4) >>> RingRegister.lengthShift) & RingRegister.lengthMask
-  }
-
-  get #bytes(): number {
-    return RING_ENTRY_BYTES << this.#log2
-  }
-
-  get #running(): boolean {
-    return (this.#registers.get(Register.status) & Status.commandRunning) !== 0
+    const { queue, command } = this.personality.timing
+    this.timer.start(queue + command * (waiting - 1))
   }
 
   #setRunning(on: boolean): void {
-    const status = this.#registers.get(Register.status)
-    this.#registers.set(Register.status, on ? status | Status.commandRunning : status & ~Status.commandRunning)
+    const status = this.registers.get(Register.status)
+    this.registers.set(Register.status, on ? status | Status.commandRunning : status & ~Status.commandRunning)
+    this.#running = on
   }
 
   #run(): void {
-    const registers = this.#registers
-    const mask = this.#bytes - 1
+    const registers = this.registers
+    const mask = this.#mask
     const until = this.#until
     let head = registers.get(Register.commandHead) & mask
     // Up to the last wait everything completes, writes on their way included, before anybody can tell.
     let drained = this.#drainedCommands(head, until)
-    if (drained > 0) this.#caches.posted.drain()
+    if (drained > 0) this.caches.posted.drain()
     for (; head !== until; drained--) {
       if (!this.#execute(head, drained > 0)) {
         this.#setRunning(false)
@@ -105,17 +115,16 @@ export class CommandBuffer {
   }
 
   #at(head: number): number {
-    const low = this.#registers.get(Register.commandBuffer)
-    const base = (this.#registers.get(Register.commandBuffer + 4) & RingRegister.addressHigh) * 0x10_0000 + (low >>> 12)
-    return this.#tables.entryAt(base + (head >>> 12), (head & 0xfff) >>> 3)
+    return this.tables.entryAt(this.#base + (head >>> 12), (head & 0xfff) >>> 3)
   }
 
   // How many commands from `head` on have a COMPLETION_WAIT behind them before `until`, itself included; nearly always all.
   #drainedCommands(head: number, until: number): number {
-    const mask = this.#bytes - 1
+    const mask = this.#mask
     for (let end = until; end !== head; end = (end - RING_ENTRY_BYTES) & mask) {
       const at = this.#at((end - RING_ENTRY_BYTES) & mask)
-      if (at >= 0 && this.#tables.words[at + 1]! >>> OPCODE_SHIFT === Opcode.completionWait) return ((end - head) & mask) / RING_ENTRY_BYTES
+      if (at >= 0 && this.tables.words[at + 1]! >>> OPCODE_SHIFT === Opcode.completionWait)
+        return ((end - head) & mask) / RING_ENTRY_BYTES
     }
     return 0
   }
@@ -124,12 +133,12 @@ export class CommandBuffer {
   #execute(head: number, drained: boolean): boolean {
     const at = this.#at(head)
     if (at < 0) return this.#failed(at, this.#addressHigh(head), this.#addressLow(head))
-    const { words } = this.#tables
+    const { words } = this.tables
     const word0 = words[at]!
     const word1 = words[at + 1]!
     const word2 = words[at + 2]!
     const word3 = words[at + 3]!
-    const { features } = this.#personality
+    const { features } = this.personality
     let legal = false
     switch (word1 >>> OPCODE_SHIFT) {
       case Opcode.completionWait:
@@ -148,10 +157,12 @@ export class CommandBuffer {
       }
       case Opcode.invalidateInterrupts:
         legal = ((word0 & InvalidateDevice.reserved0) | (word1 & InvalidateDevice.reserved1) | word2 | word3) === 0
-        if (legal) this.#interrupts.invalidate(word0)
+        if (legal) this.interrupts.invalidate(word0)
         break
       case Opcode.prefetch:
-        legal = features.prefetch && ((word0 & Prefetch.reserved0) | (word1 & Prefetch.reserved1) | (word2 & Prefetch.reserved2)) === 0
+        legal =
+          features.prefetch &&
+          ((word0 & Prefetch.reserved0) | (word1 & Prefetch.reserved1) | (word2 & Prefetch.reserved2)) === 0
         break
       case Opcode.invalidateAll:
         legal = features.invalidateAll && (word0 | (word1 & InvalidateAll.reserved1) | word2 | word3) === 0
@@ -159,25 +170,25 @@ export class CommandBuffer {
         break
       // Device TLBs and page requests are not advertised: their commands are as illegal as unknown ones.
     }
-    if (!legal) this.#log.command(0, this.#addressHigh(head), this.#addressLow(head))
+    if (!legal) this.log.command(0, this.#addressHigh(head), this.#addressLow(head))
     return legal
   }
 
   #invalidateDevice(requester: number): void {
-    this.#caches.invalidateDevice(requester)
-    this.#interrupts.invalidateDevice(requester)
-    this.#log.forgetRaised(requester)
+    this.caches.invalidateDevice(requester)
+    this.interrupts.invalidateDevice(requester)
+    this.log.forgetRaised(requester)
   }
 
   #invalidatePages(domain: number, hi: number, flags: number, drained: boolean): void {
     const order = (flags & InvalidatePages.sized) === 0 ? 0 : sizedOrder(hi, flags)
-    this.#caches.invalidatePages(domain, hi, flags & ~0xfff, order, (flags & InvalidatePages.directories) !== 0, drained)
+    this.caches.invalidatePages(domain, hi, flags & ~0xfff, order, (flags & InvalidatePages.directories) !== 0, drained)
   }
 
   #invalidateAll(drained: boolean): void {
-    this.#caches.invalidateAll(drained)
-    this.#interrupts.invalidateAll()
-    this.#log.forgetAllRaised()
+    this.caches.invalidateAll(drained)
+    this.interrupts.invalidateAll()
+    this.log.forgetAllRaised()
   }
 
   // Everything before it has taken effect: commands run in order.
@@ -185,31 +196,31 @@ export class CommandBuffer {
     if ((word0 & CompletionWait.store) !== 0) {
       const hi = word1 & CompletionWait.addressHigh
       const lo = word0 & CompletionWait.addressLow
-      const at = this.#tables.entryAt(hi * 0x10_0000 + (lo >>> 12), (lo & 0xfff) >>> 3)
+      const at = this.tables.entryAt(hi * 0x10_0000 + (lo >>> 12), (lo & 0xfff) >>> 3)
       if (at < 0) return this.#failed(at, hi, lo)
-      this.#tables.words[at] = word2
-      this.#tables.words[at + 1] = word3
+      this.tables.words[at] = word2
+      this.tables.words[at + 1] = word3
     }
     if ((word0 & CompletionWait.interrupt) !== 0) {
-      this.#registers.set(Register.status, this.#registers.get(Register.status) | Status.waitInterrupt)
-      this.#log.signal()
+      this.registers.set(Register.status, this.registers.get(Register.status) | Status.waitInterrupt)
+      this.log.signal()
     }
     return true
   }
 
   #failed(at: number, hi: number, lo: number): boolean {
-    this.#log.command(at === -1 ? HardwareErrorType.masterAbort : HardwareErrorType.dataError, hi, lo)
+    this.log.command(at === -1 ? HardwareErrorType.masterAbort : HardwareErrorType.dataError, hi, lo)
     return false
   }
 
   #addressHigh(head: number): number {
-    const low = this.#registers.get(Register.commandBuffer) & RingRegister.addressMask
+    const low = this.registers.get(Register.commandBuffer) & RingRegister.addressMask
     const carry = (low >>> 0) + head > 0xffff_ffff ? 1 : 0
-    return (this.#registers.get(Register.commandBuffer + 4) & RingRegister.addressHigh) + carry
+    return (this.registers.get(Register.commandBuffer + 4) & RingRegister.addressHigh) + carry
   }
 
   #addressLow(head: number): number {
-    return ((this.#registers.get(Register.commandBuffer) & RingRegister.addressMask) + head) | 0
+    return ((this.registers.get(Register.commandBuffer) & RingRegister.addressMask) + head) | 0
   }
 }
 

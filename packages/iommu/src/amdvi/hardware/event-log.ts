@@ -11,8 +11,8 @@ import { Control, Register, RING_ENTRY_BYTES, RingRegister, Status } from '../sp
 const RAISED_WORDS = 0x1_0000 / 32
 
 export class EventLog {
-  readonly #registers: RegisterFile
-  readonly #tables: TableMemory
+  declare private readonly registers: RegisterFile
+  declare private readonly tables: TableMemory
   readonly #send: () => void
   readonly #raised = new Int32Array(RAISED_WORDS)
   readonly #event = new Int32Array(4)
@@ -22,8 +22,8 @@ export class EventLog {
 
   /** `send` sends the unit's message. */
   constructor(registers: RegisterFile, tables: TableMemory, send: () => void) {
-    this.#registers = registers
-    this.#tables = tables
+    this.registers = registers
+    this.tables = tables
     this.#send = send
   }
 
@@ -71,8 +71,9 @@ export class EventLog {
 
   /** The control register was written: the log starts when it is switched on with no overflow left, and stops when it is off. */
   update(): void {
-    const control = this.#registers.get(Register.control)
-    const on = (control & Control.enable) !== 0 && (control & Control.eventLog) !== 0 && this.#log2 >= RingRegister.minLength
+    const control = this.registers.get(Register.control)
+    const on =
+      (control & Control.enable) !== 0 && (control & Control.eventLog) !== 0 && this.#log2 >= RingRegister.minLength
     if (!on) this.#status &= ~Status.eventRunning
     else if (!this.#wasOn && (this.#status & Status.eventOverflow) === 0) this.#status |= Status.eventRunning
     this.#wasOn = on
@@ -81,7 +82,7 @@ export class EventLog {
 
   /** Sends the message when a status bit that is enabled for it was newly set. Called after every change of control or status. */
   signal(): void {
-    const control = this.#registers.get(Register.control)
+    const control = this.registers.get(Register.control)
     const enabled =
       ((control & Control.eventInterrupt) !== 0 ? Status.eventOverflow | Status.eventInterrupt : 0) |
       ((control & Control.waitInterrupt) !== 0 ? Status.waitInterrupt : 0)
@@ -92,20 +93,20 @@ export class EventLog {
   }
 
   get #status(): number {
-    return this.#registers.get(Register.status)
+    return this.registers.get(Register.status)
   }
 
   set #status(value: number) {
-    this.#registers.set(Register.status, value)
+    this.registers.set(Register.status, value)
   }
 
   get #log2(): number {
-    return (this.#registers.get(Register.eventLog + 4) >>> RingRegister.lengthShift) & RingRegister.lengthMask
+    return (this.registers.get(Register.eventLog + 4) >>> RingRegister.lengthShift) & RingRegister.lengthMask
   }
 
   #write(): void {
     if ((this.#status & Status.eventRunning) === 0) return
-    const registers = this.#registers
+    const registers = this.registers
     const tail = registers.get(Register.eventTail)
     const next = (tail + RING_ENTRY_BYTES) & ((RING_ENTRY_BYTES << this.#log2) - 1)
     if (next === registers.get(Register.eventHead)) {
@@ -115,9 +116,9 @@ export class EventLog {
     }
     const low = registers.get(Register.eventLog)
     const base = (registers.get(Register.eventLog + 4) & RingRegister.addressHigh) * 0x10_0000 + (low >>> 12)
-    const at = this.#tables.entryAt(base + (tail >>> 12), (tail & 0xfff) >>> 3)
+    const at = this.tables.entryAt(base + (tail >>> 12), (tail & 0xfff) >>> 3)
     // A log where there is no memory is lost, as it is on a bus.
-    if (at >= 0) this.#tables.words.set(this.#event, at)
+    if (at >= 0) this.tables.words.set(this.#event, at)
     registers.set(Register.eventTail, next)
     this.#status |= Status.eventInterrupt
     this.signal()

@@ -2,9 +2,24 @@
  * The unit as a PCI function: where software finds its registers, and the MSI capability by which it sends its own message. A board may
  * put it on its root bus; the unit works without.
  */
-import { Capability, inInterruptWindow, Msi, PciFunction, type InterruptController, type MachineMemory } from '@iospace/machine'
+import {
+  Capability,
+  inInterruptWindow,
+  Msi,
+  PciFunction,
+  type InterruptController,
+  type MachineMemory,
+} from '@iospace/machine'
 import type { AmdviPersonality } from '../personalities.ts'
-import { BASE_ENABLE, CapabilityHeader, CapabilityMisc, CapabilityWord, FUNCTION_IDS, IOMMU_CAPABILITY, IOMMU_CAPABILITY_BYTES } from '../spec/pci-capability.ts'
+import {
+  BASE_ENABLE,
+  CapabilityHeader,
+  CapabilityMisc,
+  CapabilityWord,
+  FUNCTION_IDS,
+  IOMMU_CAPABILITY,
+  IOMMU_CAPABILITY_BYTES,
+} from '../spec/pci-capability.ts'
 import { Register } from '../spec/registers.ts'
 
 export class AmdviFunction extends PciFunction {
@@ -28,7 +43,11 @@ export class AmdviFunction extends PciFunction {
     config.define(at + CapabilityWord.baseLow, 4, base | BASE_ENABLE)
     config.define(at + CapabilityWord.baseHigh, 4, 0)
     const { physicalShift, virtualShift } = CapabilityMisc
-    config.define(at + CapabilityWord.misc, 4, (personality.physicalBits << physicalShift) | (personality.virtualBits << virtualShift))
+    config.define(
+      at + CapabilityWord.misc,
+      4,
+      (personality.physicalBits << physicalShift) | (personality.virtualBits << virtualShift),
+    )
   }
 
   /** Sends the unit's message, if MSI is enabled: it comes from the unit itself, so nothing translates it. */
@@ -56,7 +75,9 @@ export class AmdviFunction extends PciFunction {
 
   /** The MSI registers by MMIO, `offset` from {@link Register.messageControl} to messageData. */
   readMessageRegister(offset: number): number {
-    return offset === Register.messageData ? this.config.read(this.#msi + Msi.data, 2) : this.config.read(this.#msi + offset - Register.messageControl, 4)
+    return offset === Register.messageData
+      ? this.config.read(this.#msi + Msi.data, 2)
+      : this.config.read(this.#msi + offset - Register.messageControl, 4)
   }
 
   writeMessageRegister(offset: number, value: number): void {

@@ -2,27 +2,25 @@
  * The path of a DMA through an AMD-Vi unit: device table entry, IOTLB, larger pages, directories, walk; interrupt messages aside. The
  * bytes are moved here; no machine address leaves.
  */
-import { Count, DmaOutcome, INTERRUPT_WINDOW } from '@iospace/machine'
+import { Count, DmaOutcome } from '@iospace/machine'
 import type { Clock, DmaTranslator, Machine, MachineMemory } from '@iospace/machine'
 import type { TranslationBank } from '../../cache/translation-bank.ts'
 import type { PostedWrites } from '../../posted-writes.ts'
-import type { TableMemory } from '../../table-memory.ts'
+import { beyondHigh, beyondLow, inWidth } from '../addresses.ts'
 import type { AmdviPersonality } from '../personalities.ts'
 import { DeviceEntry, DeviceFlags } from '../spec/device-table.ts'
-import { PageEntry, Rights } from '../spec/entries.ts'
-import { eventCode, EventCode, EventFlag, Fault } from '../spec/events.ts'
-import { type AmdviWalk, beyondHigh, beyondLow, inWidth, PASS_UNCHECKED } from '../walk.ts'
+import { Rights } from '../spec/entries.ts'
+import { EventFlag, Fault } from '../spec/events.ts'
+import { type AmdviWalk, PASS_UNCHECKED } from '../walk.ts'
 import { type AmdviCaches, NO_FRAME, UNCACHED_HIGH } from './caches.ts'
 import type { EventLog } from './event-log.ts'
-import { type InterruptRemapper, SENT, SILENT } from './interrupt-remapper.ts'
+import { FaultReport } from './fault-report.ts'
+import { inInterruptRange, type InterruptRemapper, SENT, SILENT } from './interrupt-remapper.ts'
 
 /** What a look-up gives, below every −fault, when the request passes as it is. */
 const PASSED = -0x1000
 /** A frame number that no RAM has, in place of larger ones. */
 const NO_RAM = 0x7fff_ffff
-/** HyperTransport's interrupt range 0xFD_F8xx_xxxx: no device writes there by itself. */
-const TUNNEL_HIGH = 0xfd
-const TUNNEL_LOW = 0xf8
 
 /** Control word of a cached device table entry: the domain id below, then these. */
 const LEVELS_SHIFT = 16
@@ -32,19 +30,18 @@ const SUPPRESS_SHIFT = 22
 const MARKS_SHIFT = 18
 
 export class AmdviTranslator implements DmaTranslator {
-  readonly #machine: Machine
-  readonly #memory: MachineMemory
-  readonly #clock: Clock
-  readonly #tables: TableMemory
-  readonly #caches: AmdviCaches
-  readonly #iotlb: TranslationBank
-  readonly #posted: PostedWrites
-  readonly #counts: Float64Array
-  readonly #walk: AmdviWalk
-  readonly #log: EventLog
-  readonly #interrupts: InterruptRemapper
-  readonly #marksMask: number = 0
-  readonly #cachesAbsent: boolean
+  declare private readonly machine: Machine
+  declare private readonly memory: MachineMemory
+  declare private readonly clock: Clock
+  declare private readonly caches: AmdviCaches
+  declare private readonly iotlb: TranslationBank
+  declare private readonly posted: PostedWrites
+  declare private readonly counts: Float64Array
+  declare private readonly walk: AmdviWalk
+  declare private readonly faults: FaultReport
+  declare private readonly interrupts: InterruptRemapper
+  declare private readonly marksMask: number
+  declare private readonly cachesAbsent: boolean
   #enabled = false
   /** The device table: first frame, frames. */
   #deviceTable = 0
@@ -66,25 +63,23 @@ export class AmdviTranslator implements DmaTranslator {
   constructor(
     machine: Machine,
     { features, cachesAbsent }: AmdviPersonality,
-    tables: TableMemory,
     walk: AmdviWalk,
     caches: AmdviCaches,
     interrupts: InterruptRemapper,
     log: EventLog,
   ) {
-    this.#machine = machine
-    this.#memory = machine.memory
-    this.#clock = machine.clock
-    this.#tables = tables
-    this.#caches = caches
-    this.#iotlb = caches.iotlb
-    this.#posted = caches.posted
-    this.#counts = machine.clock.counts
-    this.#walk = walk
-    this.#log = log
-    this.#interrupts = interrupts
-    this.#marksMask = (features.hostAccessed ? DeviceEntry.accessed : 0) | (features.hostDirty ? DeviceEntry.dirty : 0)
-    this.#cachesAbsent = cachesAbsent
+    this.machine = machine
+    this.memory = machine.memory
+    this.clock = machine.clock
+    this.caches = caches
+    this.iotlb = caches.iotlb
+    this.posted = caches.posted
+    this.counts = machine.clock.counts
+    this.walk = walk
+    this.faults = new FaultReport(machine, walk, log)
+    this.interrupts = interrupts
+    this.marksMask = (features.hostAccessed ? DeviceEntry.accessed : 0) | (features.hostDirty ? DeviceEntry.dirty : 0)
+    this.cachesAbsent = cachesAbsent
     caches.onDevicesDropped = () => this.#forget()
   }
 
@@ -100,10 +95,10 @@ export class AmdviTranslator implements DmaTranslator {
     const offset = lo & 0xfff
     // The short way, of a hit under the entry that the last request used; all else is looked at by the long one.
     if (requester === this.#fast && (hi & this.#slowHigh) === 0 && offset + length <= 0x1000 && length !== 0) {
-      const frame = this.#iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Rights.read)
+      const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Rights.read)
       if (frame >= 0) {
-        this.#counts[Count.iotlbHit]!++
-        this.#memory.move(at, (frame << 12) | offset, length)
+        this.counts[Count.iotlbHit]!++
+        this.memory.move(at, (frame << 12) | offset, length)
         return DmaOutcome.translated
       }
     }
@@ -113,12 +108,12 @@ export class AmdviTranslator implements DmaTranslator {
   dmaWrite(requester: number, hi: number, lo: number, at: number, length: number): number {
     const offset = lo & 0xfff
     if (requester === this.#fast && (hi & this.#slowHigh) === 0 && offset + length <= 0x1000) {
-      const frame = this.#iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Rights.write)
+      const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, Rights.write)
       if (frame >= 0) {
-        this.#counts[Count.iotlbHit]!++
+        this.counts[Count.iotlbHit]!++
         const to = (frame << 12) | offset
-        this.#memory.move(to, at, length)
-        this.#posted.record(to, length)
+        this.memory.move(to, at, length)
+        this.posted.record(to, length)
         return DmaOutcome.translated
       }
     }
@@ -146,9 +141,9 @@ export class AmdviTranslator implements DmaTranslator {
     if (frame < 0) return this.#block(-frame, requester, hi, lo, write ? EventFlag.write : 0)
     const there = (frame << 12) | (lo & 0xfff)
     if (write) {
-      this.#memory.move(there, at, length)
-      this.#posted.record(there, length)
-    } else this.#memory.move(at, there, length)
+      this.memory.move(there, at, length)
+      this.posted.record(there, length)
+    } else this.memory.move(at, there, length)
     return DmaOutcome.translated
   }
 
@@ -160,28 +155,28 @@ export class AmdviTranslator implements DmaTranslator {
     }
     if ((this.#rights & need) === 0) return -Fault.permission
     if (((hi & this.#slowHigh) | (lo & this.#slowLow)) !== 0) return this.#uncached(hi, lo, need)
-    const frame = this.#iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, need)
+    const frame = this.iotlb.find(this.#domain, (hi << 20) | (lo >>> 12), hi >>> 12, need)
     if (frame === -1) return this.#miss(hi, lo, need)
-    this.#clock.count(Count.iotlbHit)
+    this.clock.count(Count.iotlbHit)
     return frame
   }
 
   // Makes the device table entry of `requester` the selected one, from the cache or from memory: 0, PASSED or −fault.
   #select(requester: number, need: number): number {
-    const { devices } = this.#caches
-    const walk = this.#walk
+    const { devices } = this.caches
+    const walk = this.walk
     this.#forget()
     let at = devices.find(requester)
-    if (at >= 0) this.#clock.count(Count.contextHit)
+    if (at >= 0) this.clock.count(Count.contextHit)
     else {
-      this.#clock.count(Count.contextMiss)
+      this.clock.count(Count.contextMiss)
       const outcome = walk.device(this.#deviceTable, this.#devicePages, requester, need)
       this.#countReads()
       this.#domain = walk.domain
       this.#suppress = walk.suppress
       if (outcome < 0) return outcome
       const rights = outcome === PASS_UNCHECKED ? Rights.both : walk.rights
-      const marks = (walk.marks & this.#marksMask) << MARKS_SHIFT
+      const marks = (walk.marks & this.marksMask) << MARKS_SHIFT
       const flags = (outcome === 0 ? 0 : PASSES) | (rights << RIGHTS_SHIFT) | (walk.suppress << SUPPRESS_SHIFT) | marks
       devices.insert(requester, walk.domain | (walk.levels << LEVELS_SHIFT) | flags, Math.min(walk.table, NO_RAM))
       at = devices.find(requester)
@@ -194,6 +189,7 @@ export class AmdviTranslator implements DmaTranslator {
     if ((control & PASSES) !== 0) return (this.#rights & need) === 0 ? -Fault.permission : PASSED
     this.#levels = (control >>> LEVELS_SHIFT) & 7
     this.#marks = (control >>> MARKS_SHIFT) & (DeviceEntry.accessed | DeviceEntry.dirty)
+    walk.keepPath = this.#marks !== 0
     this.#table = devices.table(at)
     this.#slowHigh = beyondHigh(this.#levels) | UNCACHED_HIGH
     this.#slowLow = beyondLow(this.#levels)
@@ -210,67 +206,55 @@ export class AmdviTranslator implements DmaTranslator {
   // Beyond the table's width, or where nothing is cached.
   #uncached(hi: number, lo: number, need: number): number {
     if (!inWidth(this.#levels, hi, lo)) return -Fault.beyondWidth
-    this.#clock.count(Count.iotlbMiss)
-    const mfn = this.#walk.page(this.#table, this.#levels, hi, lo, need)
+    this.clock.count(Count.iotlbMiss)
+    const mfn = this.walk.page(this.#table, this.#levels, hi, lo, need)
     this.#countReads()
     if (mfn < 0) return mfn
-    if (this.#marks !== 0) this.#mark(need)
-    const index = this.#memory.frameIndex(mfn)
+    if (this.#marks !== 0) this.walk.mark(this.#marks, need)
+    const index = this.memory.frameIndex(mfn)
     return index < 0 ? NO_FRAME : index
   }
 
   // Not among the 4 KiB translations: a larger page, a known leaf table, or the whole walk.
   #miss(hi: number, lo: number, need: number): number {
-    const caches = this.#caches
+    const caches = this.caches
     const domain = this.#domain
     let base = caches.iotlb2M.used ? caches.iotlb2M.find(domain, (hi << 11) | (lo >>> 21), hi >>> 21, need) : -1
     if (base !== -1) return this.#large(base, (lo >>> 12) & 0x1ff)
     base = caches.iotlb1G.used ? caches.iotlb1G.find(domain, (hi << 2) | (lo >>> 30), hi >>> 30, need) : -1
     if (base !== -1) return this.#large(base, (lo >>> 12) & 0x3ffff)
-    this.#clock.count(Count.iotlbMiss)
-    const walk = this.#walk
+    this.clock.count(Count.iotlbMiss)
+    const walk = this.walk
     const table = caches.directories.find(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Rights.both)
     const mfn = table >= 0 ? walk.page(table, 1, hi, lo, need) : walk.page(this.#table, this.#levels, hi, lo, need)
     this.#countReads()
     if (mfn < 0) {
-      if (mfn === -Fault.notPresent && this.#cachesAbsent) caches.insertAbsent(domain, hi, lo)
+      if (mfn === -Fault.notPresent && this.cachesAbsent) caches.insertAbsent(domain, hi, lo)
       return mfn
     }
     // A page that is not dirty yet is cached without the right to write, so that the first write comes here.
     let rights = walk.pageRights
-    if (this.#marks !== 0 && !this.#mark(need)) rights &= Rights.read
-    const index = this.#memory.frameIndex(mfn)
+    if (this.#marks !== 0 && !walk.mark(this.#marks, need)) rights &= Rights.read
+    const index = this.memory.frameIndex(mfn)
     const word = index < 0 ? NO_FRAME : index
     caches.insert(domain, hi, lo, rights, mfn, word, walk, table < 0)
     return word
   }
 
-  // Sets the accessed and dirty bits of what was just walked; false when the page is not dirty, and a write would have to make it so.
-  #mark(need: number): boolean {
-    const { words } = this.#tables
-    const { path, depth } = this.#walk
-    if ((this.#marks & DeviceEntry.accessed) === 0) return true
-    for (let i = 0; i < depth; i++) words[path[i]!]! |= PageEntry.accessed
-    if ((this.#marks & DeviceEntry.dirty) === 0) return true
-    const leaf = path[depth - 1]!
-    if (need === Rights.write) words[leaf]! |= PageEntry.dirty
-    return (words[leaf]! & PageEntry.dirty) !== 0
-  }
-
   // A hit in a large page, whose frames need not all be RAM.
   #large(base: number, inside: number): number {
-    this.#clock.count(Count.iotlbHit)
+    this.clock.count(Count.iotlbHit)
     if (base === NO_FRAME) return base
-    const index = this.#memory.frameIndex(base + inside)
+    const index = this.memory.frameIndex(base + inside)
     return index < 0 ? NO_FRAME : index
   }
 
   // One piece at the address as it stands.
   #pass(hi: number, lo: number, at: number, length: number, write: boolean): number {
-    const there = this.#memory.offset(hi, lo)
+    const there = this.memory.offset(hi, lo)
     if (there < 0) return DmaOutcome.unclaimed
-    if (write) this.#memory.move(there, at, length)
-    else this.#memory.move(at, there, length)
+    if (write) this.memory.move(there, at, length)
+    else this.memory.move(at, there, length)
     return DmaOutcome.untranslated
   }
 
@@ -279,44 +263,32 @@ export class AmdviTranslator implements DmaTranslator {
     const message = write && hi === 0 && length === 4 && (lo & 3) === 0
     if (!this.#enabled) {
       if (!message) return DmaOutcome.unclaimed
-      this.#machine.interrupts.message(this.#memory.view.getUint32(at, true))
+      this.machine.interrupts.message(this.memory.view.getUint32(at, true))
       return DmaOutcome.untranslated
     }
     if (!write) return this.#block(Fault.interruptRead, requester, hi, lo, 0)
-    if (!message) return this.#block(hi === 0 ? Fault.interruptFormat : Fault.interruptAborted, requester, hi, lo, EventFlag.write)
-    const outcome = this.#interrupts.message(this.#deviceTable, this.#devicePages, requester, this.#memory.view.getUint32(at, true))
+    if (!message)
+      return this.#block(hi === 0 ? Fault.interruptFormat : Fault.interruptAborted, requester, hi, lo, EventFlag.write)
+    const outcome = this.interrupts.message(
+      this.#deviceTable,
+      this.#devicePages,
+      requester,
+      this.memory.view.getUint32(at, true),
+    )
     if (outcome === SENT) return DmaOutcome.untranslated
     this.#forget()
-    this.#domain = this.#interrupts.domain
+    this.#domain = this.interrupts.domain
     const silent = -outcome >= SILENT
     this.#suppress = silent ? DeviceFlags.suppressAll : 0
     return this.#block(silent ? -outcome - SILENT : -outcome, requester, hi, lo, EventFlag.interrupt)
   }
 
-  // `kind`: 0 for a read, or a flag of the event: write or interrupt.
   #block(fault: number, requester: number, hi: number, lo: number, kind: number): number {
-    this.#clock.count(Count.dmaFault)
-    const code = eventCode(fault)
-    const { trace } = this.#machine
-    if (trace !== null) trace.fault(this.#clock.now, requester, kind !== 0, (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0), code)
-    if (code === EventCode.pageFault && this.#suppressed(kind, requester)) return DmaOutcome.blocked
-    const { failedHi, failedLo, failedType } = this.#walk
-    this.#log.fault(fault, requester, this.#domain, kind, hi, lo, failedHi, failedLo, failedType)
-    return DmaOutcome.blocked
-  }
-
-  // SA silences page faults, SE all after the first; interrupts have rules of their own.
-  #suppressed(kind: number, requester: number): boolean {
-    if ((this.#suppress & DeviceFlags.suppressAll) !== 0) return true
-    return kind !== EventFlag.interrupt && (this.#suppress & DeviceFlags.suppressFurther) !== 0 && this.#log.raisedBefore(requester)
+    return this.faults.block(fault, requester, this.#domain, this.#suppress, kind, hi, lo)
   }
 
   #countReads(): void {
-    this.#clock.count(Count.walkRead, this.#walk.reads)
-    this.#walk.reads = 0
+    this.clock.count(Count.walkRead, this.walk.reads)
+    this.walk.reads = 0
   }
-}
-
-function inInterruptRange(hi: number, lo: number): boolean {
-  return (hi === 0 && lo >>> 20 === INTERRUPT_WINDOW) || (hi === TUNNEL_HIGH && lo >>> 24 === TUNNEL_LOW)
 }

@@ -18,9 +18,13 @@ export const PageEntry = {
   /** High half: reserved bits of a leaf (58:52) and of a table entry (60:52). 63 is ignored. */
   reservedLeaf: 0x07f0_0000,
   reservedTable: 0x1ff0_0000,
-  /** High half: U (leaf), FC (leaf): forces coherent DMA. */
+  /** Low half: PR and NextLevel. High half: what an entry with a frame below 2^31 does without. */
+  kind: 0xe01,
+  strangeHigh: 0x9fff_f800 | 0,
+  /** High half, of leaves only: U; FC, forces coherent DMA; both. */
   user: 0x0800_0000,
   forceCoherent: 0x1000_0000,
+  leafOnly: 0x1800_0000,
   /** High half: IR, IW as rights: bit 0 read, bit 1 write. */
   rightsShift: 29,
 } as const

@@ -4,14 +4,27 @@
  * be freed then.
  */
 import { DriverStatus, type DriverPort } from '../../iommu-driver.ts'
-import { ContextDescriptor, DESCRIPTOR_BYTES, DESCRIPTORS_PER_PAGE, DescriptorType, IotlbDescriptor, WaitDescriptor } from '../spec/queue.ts'
+import {
+  ContextDescriptor,
+  DESCRIPTOR_BYTES,
+  DESCRIPTORS_PER_PAGE,
+  DescriptorType,
+  IotlbDescriptor,
+  WaitDescriptor,
+} from '../spec/queue.ts'
 import { FaultStatus, Granularity, InvalidationAddress, Register } from '../spec/registers.ts'
 
 /** Polls of the status word between two looks at the fault status register, which cost much more. */
-const POLLS_PER_CHECK = 64
+const POLLS_PER_CHECK = 16
 
 /** Byte offset in the page of the status word of one that is written in vain. */
 const SPARE_WORD = 8
+
+const LEAF_PAGE =
+  DescriptorType.iotlb |
+  (Granularity.page << IotlbDescriptor.granularityShift) |
+  IotlbDescriptor.drainReads |
+  IotlbDescriptor.drainWrites
 
 export class DriverQueue {
   /** Page of the descriptors, page of the status word. */
@@ -35,7 +48,14 @@ export class DriverQueue {
 
   /** Everything that the unit caches of contexts: all, or one requester's entry that names `domain`. */
   contexts(granularity: number, domain: number, requester: number): number {
-    return this.#push(DescriptorType.context | (granularity << ContextDescriptor.granularityShift) | (domain << ContextDescriptor.domainShift), requester, 0, 0)
+    return this.#push(
+      DescriptorType.context |
+        (granularity << ContextDescriptor.granularityShift) |
+        (domain << ContextDescriptor.domainShift),
+      requester,
+      0,
+      0,
+    )
   }
 
   /** Translations: all, a domain's, or the 2^`order` pages at (`hi`:`lo`) of one. Reads and writes on their way are drained. */
@@ -50,6 +70,20 @@ export class DriverQueue {
       (lo & ~0xfff) | (leafOnly ? InvalidationAddress.leafOnly : 0) | order,
       hi,
     )
+  }
+
+  /** The same for one page, leaf entries only. */
+  page(domain: number, hi: number, lo: number): number {
+    if (this.#pending < DESCRIPTORS_PER_PAGE - 2) {
+      this.#store(
+        LEAF_PAGE | (domain << IotlbDescriptor.domainShift),
+        0,
+        (lo & ~0xfff) | InvalidationAddress.leafOnly,
+        hi,
+      )
+      return DriverStatus.ok
+    }
+    return this.translations(Granularity.page, domain, hi, lo, 0, true)
   }
 
   /** Waits until all that was pushed has taken effect: ok or timedOut. */
@@ -90,8 +124,9 @@ export class DriverQueue {
     port.write32(this.base + Register.queueTail, this.#tail * DESCRIPTOR_BYTES)
     for (let poll = 1; port.loadLow(this.statusFrame, 0) !== sequence; poll++) {
       if (poll % POLLS_PER_CHECK === 0) {
+        if ((port.read32(this.base + Register.faultStatus) & FaultStatus.queueError) !== 0)
+          return this.#recover(deadline)
         if (port.now() > deadline) return false
-        if ((port.read32(this.base + Register.faultStatus) & FaultStatus.queueError) !== 0) return this.#recover(deadline)
       }
       port.relax()
     }
@@ -105,7 +140,14 @@ export class DriverQueue {
     const bad = port.read32(this.base + Register.queueHead) / DESCRIPTOR_BYTES
     // QEMU refuses a wait that neither writes nor interrupts: this one writes a word that nobody reads.
     const harmless = DescriptorType.wait | WaitDescriptor.statusWrite | WaitDescriptor.fence
-    port.storeCoherent128(this.frame, bad * 2, 0, harmless, this.statusFrame >>> 20, (this.statusFrame << 12) | SPARE_WORD)
+    port.storeCoherent128(
+      this.frame,
+      bad * 2,
+      0,
+      harmless,
+      this.statusFrame >>> 20,
+      (this.statusFrame << 12) | SPARE_WORD,
+    )
     port.write32(this.base + Register.faultStatus, FaultStatus.queueError)
     if (this.#pending > DESCRIPTORS_PER_PAGE - 4) return false
     this.contexts(Granularity.global, 0, 0)

@@ -95,11 +95,19 @@ export class SecondStageTables {
   }
 
   /** `pages` pages to contiguous frames, the largest pages first. First all tables, so that noMemory leaves nothing mapped. */
-  mapRange(table: number, hi: number, lo: number, mfn: number, pages: number, rights: number, exact4k: boolean): number {
+  mapRange(
+    table: number,
+    hi: number,
+    lo: number,
+    mfn: number,
+    pages: number,
+    rights: number,
+    exact4k: boolean,
+  ): number {
     for (let pass = 0; pass < 2; pass++) {
       let upper = hi
       let lower = lo
-      for (let done = 0; done < pages; ) {
+      for (let done = 0; done < pages;) {
         const level = exact4k ? 1 : this.#levelFor(table, upper, lower, mfn + done, pages - done)
         const frame = this.#tableFor(table, upper, lower, level)
         if (frame < 0) return frame
@@ -123,7 +131,7 @@ export class SecondStageTables {
     if (!this.#reserveForSplits(table, hi, lo, pages)) return DriverStatus.noMemory
     let upper = hi
     let lower = lo
-    for (let left = pages; left > 0; ) {
+    for (let left = pages; left > 0;) {
       const done = this.#clearSome(table, upper, lower, left)
       left -= done
       const next = (lower >>> 0) + done * 4096
@@ -142,7 +150,8 @@ export class SecondStageTables {
       const low = this.port.loadLow(frame, index)
       if ((low & PageEntry.rights) === 0) return -1
       const next = entryFrame(this.port.loadHigh(frame, index), low)
-      if (level === 1 || (low & PageEntry.large) !== 0) return next + ((((hi << 20) | (lo >>> 12)) & (pagesPerEntry(level) - 1)) >>> 0)
+      if (level === 1 || (low & PageEntry.large) !== 0)
+        return next + ((((hi << 20) | (lo >>> 12)) & (pagesPerEntry(level) - 1)) >>> 0)
       frame = next
     }
   }
@@ -208,7 +217,16 @@ export class SecondStageTables {
     }
   }
 
-  #fill(frame: number, level: number, first: number, count: number, mfn: number, rights: number, hi: number, lo: number): void {
+  #fill(
+    frame: number,
+    level: number,
+    first: number,
+    count: number,
+    mfn: number,
+    rights: number,
+    hi: number,
+    lo: number,
+  ): void {
     const port = this.port
     const flags = level === 1 ? rights : rights | PageEntry.large
     for (let i = 0; i < count; i++) {

@@ -5,7 +5,7 @@
 import type { Clock, MachineMemory } from '@iospace/machine'
 import { Count } from '@iospace/machine'
 import { ContextCache } from '../../cache/context-cache.ts'
-import { TranslationBank, type CacheShape } from '../../cache/translation-bank.ts'
+import { TranslationBank } from '../../cache/translation-bank.ts'
 import { PostedWrites } from '../../posted-writes.ts'
 import type { VtdPersonality } from '../personalities.ts'
 import { Granularity } from '../spec/registers.ts'
@@ -39,7 +39,11 @@ export class VtdCaches {
   declare private readonly pageInvalidation: boolean
   declare private readonly dropped: Int32Array
 
-  constructor({ capabilities, timing, iotlb, iotlb2M, iotlb1G, directories, contexts }: VtdPersonality, memory: MachineMemory, clock: Clock) {
+  constructor(
+    { capabilities, timing, iotlb, iotlb2M, iotlb1G, directories, contexts }: VtdPersonality,
+    memory: MachineMemory,
+    clock: Clock,
+  ) {
     this.iotlb = new TranslationBank(iotlb)
     this.iotlb2M = new TranslationBank(iotlb2M)
     this.iotlb1G = new TranslationBank(iotlb1G)
@@ -80,16 +84,20 @@ export class VtdCaches {
    * Forgets translations: all, those of `domain`, or those in the 2^`order` pages around (`hi`:`lo`) of it. `leafOnly` keeps the
    * directories; `drain` waits for writes on their way. Returns the granularity done, 0 when refused.
    */
-  invalidateIotlb(granularity: number, domain: number, hi: number, lo: number, order: number, leafOnly: boolean, drain: boolean): number {
-    if (granularity === Granularity.page && (order > this.maxOrder || !this.pageInvalidation)) return Granularity.refused
+  invalidateIotlb(
+    granularity: number,
+    domain: number,
+    hi: number,
+    lo: number,
+    order: number,
+    leafOnly: boolean,
+    drain: boolean,
+  ): number {
+    if (granularity === Granularity.page && (order > this.maxOrder || !this.pageInvalidation))
+      return Granularity.refused
     if (granularity === Granularity.refused) return Granularity.refused
     this.clock.count(Count.invalidation)
     if (drain) this.posted.drain()
-    // What drivers ask for all day: one page, drained, directories kept.
-    if (granularity === Granularity.page && order === 0 && leafOnly && drain) {
-      this.#dropPage(domain, hi, lo)
-      return granularity
-    }
     switch (granularity) {
       case Granularity.global:
         if (!drain) this.posted.overtake(0, this.memory.frames)
@@ -105,9 +113,18 @@ export class VtdCaches {
       default:
         if (drain && order <= SCAN_ORDER) this.#dropPages(domain, hi, lo, order)
         else this.#dropRange(domain, hi, lo, order, drain)
-        if (!leafOnly) this.directories.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, order - ORDER_2M))
+        if (!leafOnly)
+          this.directories.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, order - ORDER_2M))
     }
     return granularity
+  }
+
+  /** As above for what drivers ask all day: one page, drained, directories kept. */
+  invalidatePage(domain: number, hi: number, lo: number): boolean {
+    this.clock.count(Count.invalidation)
+    this.posted.drain()
+    this.#dropPage(domain, hi, lo)
+    return this.pageInvalidation
   }
 
   #dropPages(domain: number, hi: number, lo: number, order: number): void {
@@ -125,8 +142,16 @@ export class VtdCaches {
   #dropRange(domain: number, hi: number, lo: number, order: number, drain: boolean): void {
     const dropped = drain ? null : this.dropped
     this.#overtake(this.iotlb.dropRange(domain, (hi << 20) | (lo >>> 12), hi >>> 12, order, dropped), 0, dropped)
-    this.#overtake(this.iotlb2M.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, order - ORDER_2M), dropped), ORDER_2M, dropped)
-    this.#overtake(this.iotlb1G.dropRange(domain, (hi << 2) | (lo >>> 30), hi >>> 30, Math.max(0, order - ORDER_1G), dropped), ORDER_1G, dropped)
+    this.#overtake(
+      this.iotlb2M.dropRange(domain, (hi << 11) | (lo >>> 21), hi >>> 21, Math.max(0, order - ORDER_2M), dropped),
+      ORDER_2M,
+      dropped,
+    )
+    this.#overtake(
+      this.iotlb1G.dropRange(domain, (hi << 2) | (lo >>> 30), hi >>> 30, Math.max(0, order - ORDER_1G), dropped),
+      ORDER_1G,
+      dropped,
+    )
   }
 
   #overtake(count: number, order: number, dropped: Int32Array | null): void {

@@ -56,7 +56,8 @@ export class FaultLog {
   /** After software wrote the status or a record: PPF follows the F bits, and a pending event dies with its last cause. */
   update(): void {
     let pending = false
-    for (let i = 0; i < this.#records && !pending; i++) pending = (this.#registers.get(this.#at(i) + 12) & FaultRecord.fault) !== 0
+    for (let i = 0; i < this.#records && !pending; i++)
+      pending = (this.#registers.get(this.#at(i) + 12) & FaultRecord.fault) !== 0
     this.#status = pending ? this.#status | FaultStatus.pending : this.#status & ~FaultStatus.pending
     if ((this.#status & FaultStatus.events) === 0) this.#event.withdraw()
   }
@@ -86,7 +87,11 @@ export class FaultLog {
   #hasRecord(requester: number): boolean {
     for (let i = 0; i < this.#records; i++) {
       const at = this.#at(i)
-      if ((this.#registers.get(at + 12) & FaultRecord.fault) !== 0 && (this.#registers.get(at + 8) & FaultRecord.sourceMask) === requester) return true
+      if (
+        (this.#registers.get(at + 12) & FaultRecord.fault) !== 0 &&
+        (this.#registers.get(at + 8) & FaultRecord.sourceMask) === requester
+      )
+        return true
     }
     return false
   }

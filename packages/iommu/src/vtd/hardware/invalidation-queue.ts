@@ -15,12 +15,24 @@ import {
   IotlbDescriptor,
   WaitDescriptor,
 } from '../spec/queue.ts'
-import { ContextCommand, FaultStatus, Granularity, InvalidationAddress, QueueAddress, Register, WAIT_COMPLETE } from '../spec/registers.ts'
+import {
+  ContextCommand,
+  FaultStatus,
+  Granularity,
+  InvalidationAddress,
+  QueueAddress,
+  Register,
+  WAIT_COMPLETE,
+} from '../spec/registers.ts'
 import type { VtdCaches } from './caches.ts'
 import type { EventMessage } from './event-message.ts'
 import { entryFrame } from '../walk.ts'
 import type { FaultLog } from './fault-log.ts'
 
+/** Word 0 of a drained invalidation of pages, and word 2 of one whose directories stay and that is of order 0. */
+const DRAINED_PAGE = (Granularity.page << IotlbDescriptor.granularityShift) | IotlbDescriptor.drainWrites
+const PAGE_MASK = (3 << IotlbDescriptor.granularityShift) | IotlbDescriptor.drainWrites
+const LEAF_MASK = InvalidationAddress.leafOnly | InvalidationAddress.orderMask
 const DESCRIPTOR_SHIFT = Math.log2(DESCRIPTOR_BYTES)
 /** QS of a legacy queue of one page is 0; tails are byte offsets. */
 const PAGE_BYTES = DESCRIPTORS_PER_PAGE * DESCRIPTOR_BYTES
@@ -141,13 +153,24 @@ export class InvalidationQueue {
     const fourth = words[at + 3]!
     switch (low & DESCRIPTOR_TYPE_MASK) {
       case DescriptorType.context: {
-        if (((low & ContextDescriptor.reserved0) | (next & ContextDescriptor.reserved1) | third | fourth) !== 0) return false
+        if (((low & ContextDescriptor.reserved0) | (next & ContextDescriptor.reserved1) | third | fourth) !== 0)
+          return false
         const granularity = (low >>> ContextDescriptor.granularityShift) & 3
         const functionMask = (next >>> ContextDescriptor.functionMaskShift) & ContextCommand.functionMask
-        return this.caches.invalidateContexts(granularity, low >>> ContextDescriptor.domainShift, next & 0xffff, functionMask) !== Granularity.refused
+        return (
+          this.caches.invalidateContexts(
+            granularity,
+            low >>> ContextDescriptor.domainShift,
+            next & 0xffff,
+            functionMask,
+          ) !== Granularity.refused
+        )
       }
       case DescriptorType.iotlb: {
         if (((low & IotlbDescriptor.reserved0) | next | (third & IotlbDescriptor.reserved2)) !== 0) return false
+        if ((low & PAGE_MASK) === DRAINED_PAGE && (third & LEAF_MASK) === InvalidationAddress.leafOnly) {
+          return this.caches.invalidatePage(low >>> IotlbDescriptor.domainShift, fourth, third)
+        }
         return (
           this.caches.invalidateIotlb(
             (low >>> IotlbDescriptor.granularityShift) & 3,

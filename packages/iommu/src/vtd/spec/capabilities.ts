@@ -96,7 +96,11 @@ export interface VtdCapabilities {
 }
 
 /** Decodes CAP and ECAP. */
-export function decodeCapabilities({ capHigh, capLow, ecapLow }: Omit<VtdRegisters, 'version' | 'ecapHigh'>): VtdCapabilities {
+export function decodeCapabilities({
+  capHigh,
+  capLow,
+  ecapLow,
+}: Omit<VtdRegisters, 'version' | 'ecapHigh'>): VtdCapabilities {
   const low = (mask: number) => (capLow & mask) !== 0
   const high = (mask: number) => (capHigh & mask) !== 0
   const extended = (mask: number) => (ecapLow & mask) !== 0

@@ -5,6 +5,7 @@
  * back-end's directory. The back-end writes `feature-flush-cache`, then `sectors`, `sector-size`, `info`.
  */
 import { VDISK, XENBUS_STATE, type BlkifProtocol } from '@iospace/abi'
+import type { WaitQueue } from '@iospace/machine'
 import { SECTOR_SIZE, type BlockDevice } from '../../block/block-device.ts'
 import { BLKIF_LAYOUTS } from '../io/blkif-protocol.ts'
 import type { XenbusDevice } from '../xenbus/xenbus-device.ts'
@@ -41,12 +42,16 @@ class Backend implements XenbusEnd {
   #connection: BlkbackConnection | null = null
   /** The front-end broke the rules; it gets no second connection. */
   #barred = false
+  /** A task takes the connection apart; others that want it closed wait for that. */
+  #closing = false
+  readonly #closed: WaitQueue
 
   constructor(device: XenbusDevice, disk: BlockDevice | null, readonly: boolean, stats: BlkbackStats) {
     this.#device = device
     this.#disk = disk
     this.#readonly = readonly
     this.#stats = stats
+    this.#closed = device.kernel.queue(`the end of the connection of ${device.path}`)
   }
 
   async otherEndChanged(state: number): Promise<void> {
@@ -68,13 +73,23 @@ class Backend implements XenbusEnd {
   }
 
   async close(): Promise<void> {
-    const connection = this.#connection
-    this.#connection = null
-    if (connection !== null) {
-      await this.#device.switchState(XENBUS_STATE.Closing)
-      await connection.close()
+    if (this.#closing) {
+      while (this.#closing) await this.#closed.wait()
+      return
     }
-    await this.#device.switchState(XENBUS_STATE.Closed)
+    this.#closing = true
+    try {
+      const connection = this.#connection
+      this.#connection = null
+      if (connection !== null) {
+        await this.#device.switchState(XENBUS_STATE.Closing)
+        await connection.close()
+      }
+      await this.#device.switchState(XENBUS_STATE.Closed)
+    } finally {
+      this.#closing = false
+      this.#closed.wakeAll()
+    }
   }
 
   async #connect(disk: BlockDevice): Promise<void> {
@@ -123,7 +138,8 @@ class Backend implements XenbusEnd {
       'physical-sector-size': disk.sectorSize,
       info: this.#readonly ? VDISK.READONLY : 0,
     })
-    await device.switchState(XENBUS_STATE.Connected)
+    // It may have broken the rules in the meantime.
+    if (this.#connection === connection) await device.switchState(XENBUS_STATE.Connected)
   }
 
   async #refuse(text: string): Promise<void> {
