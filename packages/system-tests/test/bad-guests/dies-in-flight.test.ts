@@ -6,7 +6,7 @@ import { MemoryBlockStore } from '@iospace/devices'
 import { blkfront, type Kernel } from '@iospace/linux'
 import { describe, expect, test } from 'vitest'
 import { hashDisk } from '../../support/reader.ts'
-import { isBusy, once, panic } from '../../support/saboteur.ts'
+import { busyMoment, once, panic } from '../../support/saboteur.ts'
 import { Domid, noise, play, type Dma } from '../../support/scene.ts'
 import { expectUnharmed } from '../../support/unharmed.ts'
 
@@ -14,14 +14,16 @@ const DMAS: readonly Dma[] = ['xen', 'swiotlb', 'nommu']
 /** Long enough for requests to be under way most of the time. */
 const image = (): MemoryBlockStore => new MemoryBlockStore(noise(600_000))
 
-/** Reads its disk again and again, for ever. */
+/** Reads its disk again and again, much longer than anyone lets it. */
 async function busy(kernel: Kernel): Promise<void> {
   await kernel.xenbus.register(blkfront)
   const disk = await kernel.block.wait(kernel, 'xvda')
-  for (;;) await hashDisk(kernel, disk)
+  for (let i = 0; i < 50; i++) await hashDisk(kernel, disk)
 }
 
 describe.each(DMAS)('--dma %s', (dma) => {
+  // Bounce buffers hold nothing of the guests' own for longer than a call, so the moment cannot be seen from outside.
+  const seen = test.skipIf(dma === 'swiotlb')
   test.each([1, 2, 3])(
     'a guest panics while a device writes into its memory: the write ends before the memory does (seed %i)',
     async (seed) => {
@@ -32,11 +34,10 @@ describe.each(DMAS)('--dma %s', (dma) => {
         image: image(),
         attacker: busy,
         prepare: (system, host) => {
-          let looks = 0
           once(
             host,
             // The seed also chooses the moment.
-            () => isBusy(system, Domid.attacker) && ++looks > seed + 1,
+            busyMoment(system, [Domid.attacker], seed + 1),
             () => {
               frames = system.hypervisor.oracle.framesOf(Domid.attacker).length
               panic(system, Domid.attacker)
@@ -50,7 +51,7 @@ describe.each(DMAS)('--dma %s', (dma) => {
     },
   )
 
-  test('the driver domain panics with everybody’s requests under way: they get errors, not silence', async () => {
+  seen('the driver domain panics with everybody’s requests under way: they get errors, not silence', async () => {
     const results: string[] = []
     const played = await play({
       dma,
@@ -59,17 +60,11 @@ describe.each(DMAS)('--dma %s', (dma) => {
         await kernel.xenbus.register(blkfront)
         const disk = await kernel.block.wait(kernel, 'xvda')
         let result = ''
-        do result = await hashDisk(kernel, disk)
-        while (!result.startsWith('error'))
+        for (let i = 0; i < 50 && !result.startsWith('error'); i++) result = await hashDisk(kernel, disk)
         results.push(result)
       },
       prepare: (system, host) => {
-        let looks = 0
-        once(
-          host,
-          () => isBusy(system, Domid.attacker) && isBusy(system, Domid.neighbour) && ++looks > 4,
-          () => panic(system, Domid.driver),
-        )
+        once(host, busyMoment(system, [Domid.attacker, Domid.neighbour], 5), () => panic(system, Domid.driver))
       },
     })
     expect(results).toEqual(['error -5'])
@@ -79,21 +74,16 @@ describe.each(DMAS)('--dma %s', (dma) => {
     await expectUnharmed(played, { crashes: ['driver: panic'], driverDies: true })
   })
 
-  test('a guest and the driver domain panic in the same moment', async () => {
+  seen('a guest and the driver domain panic in the same moment', async () => {
     const played = await play({
       dma,
       image: image(),
       attacker: busy,
       prepare: (system, host) => {
-        let looks = 0
-        once(
-          host,
-          () => isBusy(system, Domid.attacker) && isBusy(system, Domid.neighbour) && ++looks > 4,
-          () => {
-            panic(system, Domid.attacker)
-            panic(system, Domid.driver)
-          },
-        )
+        once(host, busyMoment(system, [Domid.attacker, Domid.neighbour], 5), () => {
+          panic(system, Domid.attacker)
+          panic(system, Domid.driver)
+        })
       },
     })
     await expectUnharmed(played, { crashes: ['attacker: panic', 'driver: panic'], driverDies: true })
