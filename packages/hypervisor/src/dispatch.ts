@@ -54,8 +54,7 @@ export class Dispatcher {
     const { machine, clock } = this.#core
     machine.scheduler.enter()
     if (domain.dying) return -Errno.ESRCH
-    // A register holds whole numbers.
-    if (!(Number.isInteger(a1) && Number.isInteger(a2) && Number.isInteger(a3))) return -Errno.EINVAL
+    if (isFraction(a1) || isFraction(a2) || isFraction(a3)) return -Errno.EINVAL
     machine.interrupts.hold()
     clock.charge(HYPERCALLS)
     try {
@@ -130,4 +129,9 @@ export class Dispatcher {
     if (call !== null) this.#calls[depth] = call
     return call
   }
+}
+
+/** A register holds whole numbers; what is no number at all is a pointer to nowhere or an unknown command, and answered as such. */
+function isFraction(register: number): boolean {
+  return Number.isFinite(register) && !Number.isInteger(register)
 }

@@ -51,6 +51,16 @@ test('an unknown hypercall is −ENOSYS, inside a multicall too, and stops nothi
   })
 })
 
+test('a register holds whole numbers: a fraction is −EINVAL, before anything is looked at', () => {
+  const { dom0 } = rig({ iommu: false })
+  for (const [a1, a2] of [
+    [0.5, 0],
+    [0, 0.5],
+    [6, dom0.argument + 0.25],
+  ] as const)
+    expect(dom0.call(HYPERCALL.xen_version, a1, a2)).toBe(-Errno.EINVAL)
+})
+
 test('features tell dom0 from others (xen features.h)', () => {
   const r = rig({ iommu: false })
   const guest = addGuest(r, { iommu: false })
