@@ -4,6 +4,9 @@
  */
 import { DmaOutcome, type PciFunction } from '@iospace/machine'
 
+// Constants of another module as this module's own: those are what the compiler folds.
+const { translated: OUTCOME_TRANSLATED } = DmaOutcome
+
 const TRANSLATED = 0
 const UNTRANSLATED = 1
 const FAILED = 2
@@ -29,7 +32,7 @@ export class DmaBooks {
 
   /** @internal True when the transfer was done. */
   enter(outcome: number, bytes: number): boolean {
-    if (outcome === DmaOutcome.translated) this.#sums[TRANSLATED]! += bytes
+    if (outcome === OUTCOME_TRANSLATED) this.#sums[TRANSLATED]! += bytes
     else if (outcome > 0) this.#sums[UNTRANSLATED]! += bytes
     else this.#sums[FAILED]!++
     return outcome > 0

@@ -7,7 +7,9 @@ import type { DmaBooks, NvmeDma } from './dma.ts'
 import { MAX_TRANSFER, PAGE, Sqe } from './spec/commands.ts'
 import { Status } from './spec/status.ts'
 
-const OFFSET = PAGE - 1
+// Constants of other modules as this module's own: those are what the compiler folds.
+const BYTES = PAGE
+const OFFSET = BYTES - 1
 const MAX_PIECES = MAX_TRANSFER / PAGE + 1
 const ENTRY_BYTES = 8
 
@@ -34,7 +36,7 @@ export class PrpData {
     // Bits 1:0 of the offset must be 0 (4.3); the same holds for a list pointer's bits 2:0.
     if ((lo & 3) !== 0) return Status.prpOffsetInvalid
     this.#pieces = 0
-    const first = Math.min(length, PAGE - (lo & OFFSET))
+    const first = Math.min(length, BYTES - (lo & OFFSET))
     this.#add(words[sqe + Sqe.prp1 + 1]!, lo, first)
     const rest = length - first
     if (rest === 0) return Status.success
@@ -78,8 +80,8 @@ export class PrpData {
     let rest = length
     if ((lo & (ENTRY_BYTES - 1)) !== 0) return Status.prpOffsetInvalid
     for (;;) {
-      const room = (PAGE - (lo & OFFSET)) / ENTRY_BYTES
-      const wanted = Math.ceil(rest / PAGE)
+      const room = (BYTES - (lo & OFFSET)) / ENTRY_BYTES
+      const wanted = Math.ceil(rest / BYTES)
       const chained = wanted > room
       const entries = chained ? room : wanted
       if (!this.#dma.read(hi, lo, this.#listAt, entries * ENTRY_BYTES, this.#dma.control))
@@ -88,7 +90,7 @@ export class PrpData {
       for (let i = 0; i < pages; i++) {
         const entryLo = words[list + 2 * i]!
         if ((entryLo & OFFSET) !== 0) return Status.prpOffsetInvalid
-        const piece = Math.min(rest, PAGE)
+        const piece = Math.min(rest, BYTES)
         this.#add(words[list + 2 * i + 1]!, entryLo, piece)
         rest -= piece
       }

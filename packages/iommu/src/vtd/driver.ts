@@ -193,12 +193,12 @@ export class VtdDriver implements IommuDriver {
 
   queueTableInvalidation(table: number): number {
     if (this.#rangeTable === table) this.#rangeTable = 0
-    return this.#on.translations(Granularity.domain, table, 0, 0, 0, false)
+    return this.#on().translations(Granularity.domain, table, 0, 0, 0, false)
   }
 
   completeInvalidations(): number {
     const queued = this.#queueRange()
-    const status = queued === DriverStatus.ok ? this.#on.complete() : queued
+    const status = queued === DriverStatus.ok ? this.#on().complete() : queued
     if (status !== DriverStatus.ok) return status
     const { retired } = this.tables
     while (retired.length > 0) this.port.freePage(retired.pop()!)
@@ -270,7 +270,7 @@ export class VtdDriver implements IommuDriver {
     return [...frames, ...this.tables.retired]
   }
 
-  get #on(): DriverQueue {
+  #on(): DriverQueue {
     if (this.#queue === null) throw new StateError('VT-d driver', 'used before it was enabled')
     return this.#queue
   }
@@ -367,7 +367,7 @@ export class VtdDriver implements IommuDriver {
     if (this.unit.writeBufferFlush && !this.#command(GlobalCommand.writeBuffer, true)) return DriverStatus.timedOut
     // An absent entry is not cached, unless the unit is in caching mode: there it is tagged with id 0.
     if (old === 0 && !this.unit.cachingMode) return DriverStatus.ok
-    let status = this.#on.contexts(Granularity.device, old, requester)
+    let status = this.#on().contexts(Granularity.device, old, requester)
     if (status === DriverStatus.ok) status = this.queueTableInvalidation(old === 0 ? table : old)
     return status === DriverStatus.ok ? this.completeInvalidations() : status
   }
@@ -396,7 +396,7 @@ export class VtdDriver implements IommuDriver {
     if (this.#rangePages === 1) {
       const plain = this.pageInvalidation && !this.tables.changedDirectories
       return plain
-        ? this.#on.page(table, this.#rangeHi, this.#rangeLo)
+        ? this.#on().page(table, this.#rangeHi, this.#rangeLo)
         : this.#queueBlock(table, this.#rangeHi, this.#rangeLo, 0)
     }
     const first = (this.#rangeHi >>> 0) * 0x10_0000 + (this.#rangeLo >>> 12)
@@ -416,8 +416,8 @@ export class VtdDriver implements IommuDriver {
 
   #queueBlock(table: number, hi: number, lo: number, order: number): number {
     if (!this.pageInvalidation || order > this.unit.maxOrder)
-      return this.#on.translations(Granularity.domain, table, 0, 0, 0, false)
-    return this.#on.translations(Granularity.page, table, hi, lo, order, !this.tables.changedDirectories)
+      return this.#on().translations(Granularity.domain, table, 0, 0, 0, false)
+    return this.#on().translations(Granularity.page, table, hi, lo, order, !this.tables.changedDirectories)
   }
 }
 

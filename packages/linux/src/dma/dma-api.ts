@@ -13,6 +13,9 @@ import { Direction, DMA_MAPPING_ERROR } from './direction.ts'
 import type { DmaDebug } from './dma-debug.ts'
 import type { ScatterList } from './scatterlist.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { bidirectional: BIDIRECTIONAL, toDevice: TO_DEVICE, fromDevice: FROM_DEVICE } = Direction
+
 /** A mapping that ends with its scope: `using mapping = dma.map(…)`. */
 export interface DmaMapping {
   readonly address: number
@@ -165,15 +168,14 @@ export class DmaApi {
   /** Zeroed memory that CPU and device use at once, page aligned; null when there is none that the device reaches. */
   allocateCoherent(bytes: number): CoherentBuffer | null {
     const coherent = this.#backend.allocateCoherent(bytes)
-    if (coherent !== null)
-      this.#debug?.mapped(this.device, coherent.address, bytes, 'coherent', Direction.bidirectional)
+    if (coherent !== null) this.#debug?.mapped(this.device, coherent.address, bytes, 'coherent', BIDIRECTIONAL)
     return coherent
   }
 
   freeCoherent(coherent: CoherentBuffer): void {
     if (
       this.#debug !== null &&
-      !this.#debug.unmapped(this.device, coherent.address, coherent.buffer.length, 'coherent', Direction.bidirectional)
+      !this.#debug.unmapped(this.device, coherent.address, coherent.buffer.length, 'coherent', BIDIRECTIONAL)
     )
       return
     this.#backend.freeCoherent(coherent)
@@ -226,7 +228,7 @@ export class DmaApi {
 }
 
 function checkDirection(direction: number): void {
-  if (direction !== Direction.bidirectional && direction !== Direction.toDevice && direction !== Direction.fromDevice) {
+  if (direction !== BIDIRECTIONAL && direction !== TO_DEVICE && direction !== FROM_DEVICE) {
     throw new ValueError('direction', undefined, undefined, direction, 'is not a direction of a mapping')
   }
 }

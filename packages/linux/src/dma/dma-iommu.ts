@@ -15,15 +15,19 @@ import { Direction, DMA_MAPPING_ERROR, readsMemory, writesMemory } from './direc
 import type { IommuDomain } from './iommu-domain.ts'
 import { OWN_PAGES, type ScatterList } from './scatterlist.ts'
 
-const PAGE_MASK = PAGE_SIZE - 1
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { READ, WRITE } = ACCESS
+const PAGE = PAGE_SIZE
+const SHIFT = PAGE_SHIFT
+const PAGE_MASK = PAGE - 1
 /** A log2 of this or more is no boundary. */
 const NO_BOUNDARY = 52
 
 /** Permissions follow the direction exactly: the device gets no more than it needs. */
 const accessOf = (direction: number): number =>
-  (readsMemory(direction) ? ACCESS.READ : 0) | (writesMemory(direction) ? ACCESS.WRITE : 0)
+  (readsMemory(direction) ? READ : 0) | (writesMemory(direction) ? WRITE : 0)
 
-const pagesOf = (offset: number, length: number): number => (offset + length + PAGE_MASK) >>> PAGE_SHIFT
+const pagesOf = (offset: number, length: number): number => (offset + length + PAGE_MASK) >>> SHIFT
 
 export class DmaIommu implements DmaBackend {
   readonly name: string
@@ -256,7 +260,7 @@ export class DmaIommu implements DmaBackend {
     domain.grantBegin(list.granter, accessOf(direction), this.#parameters.maskBits)
     for (let i = 0; i < count; i++) {
       // A grant is one page; where its neighbours lie is not this domain's to know.
-      if (offsets[i]! + lengths[i]! > PAGE_SIZE) return -Errno.EINVAL
+      if (offsets[i]! + lengths[i]! > PAGE) return -Errno.EINVAL
       domain.grantRef(list.pages[i]!)
     }
     const done = domain.grantCommit()

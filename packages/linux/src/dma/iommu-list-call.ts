@@ -6,6 +6,9 @@ import type { KernelMemory } from '../memory/kernel-memory.ts'
 import { HypercallList } from '../xen/hypercall-list.ts'
 import type { HypercallGate } from '../xen/hypercalls.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { iommu_op: IOMMU_OP } = HYPERCALL
+
 /** What the structs of map, unmap, map_grant and unmap_grant have in common. */
 interface ListStruct {
   readonly size: number
@@ -66,7 +69,7 @@ export class IommuListCall {
     this.#words[this.#countAt] = this.count
     // A call that is refused as a whole writes nothing back.
     this.#words[this.#doneAt] = 0
-    return this.#gate(HYPERCALL.iommu_op, this.#op, this.#address)
+    return this.#gate(IOMMU_OP, this.#op, this.#address)
   }
 
   /** Gives its memory back. */

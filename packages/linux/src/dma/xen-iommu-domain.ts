@@ -27,7 +27,12 @@ import type { IommuDomain } from './iommu-domain.ts'
 import { IommuListCall } from './iommu-list-call.ts'
 import type { ScatterList } from './scatterlist.ts'
 
-const PAGE_MASK = PAGE_SIZE - 1
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { ANY, FOLLOWS } = MAP_ELEMENT_FLAGS
+const { ANY: GRANT_ANY } = MAP_GRANT_ELEMENT_FLAGS
+const PAGE = PAGE_SIZE
+const SHIFT = PAGE_SHIFT
+const PAGE_MASK = PAGE - 1
 /** Elements in a list: 2 MiB of single pages. */
 const CAPACITY = 512
 
@@ -58,6 +63,8 @@ export class XenIommuDomain implements IommuDomain {
   #accessAny = 0
   #accessFollows = 0
   #shape = 0
+  /** Address bits that the limit is of. */
+  #limitBits = 0
   #limitHigh = 0
   #limitLow = 0
   #granter = 0
@@ -102,8 +109,8 @@ export class XenIommuDomain implements IommuDomain {
 
   mapBegin(access: number, align: number, boundary: number, addressBits: number): void {
     this.#map.count = 0
-    this.#accessAny = access | (MAP_ELEMENT_FLAGS.ANY << MAP_FLAGS_SHIFT)
-    this.#accessFollows = access | (MAP_ELEMENT_FLAGS.FOLLOWS << MAP_FLAGS_SHIFT)
+    this.#accessAny = access | (ANY << MAP_FLAGS_SHIFT)
+    this.#accessFollows = access | (FOLLOWS << MAP_FLAGS_SHIFT)
     this.#shape = align | (boundary << BOUNDARY_SHIFT)
     this.#setLimit(addressBits)
   }
@@ -161,12 +168,12 @@ export class XenIommuDomain implements IommuDomain {
     const words = this.#words
     const { at } = call.list
     const end = Math.min(list.count, from + CAPACITY)
-    const flags = access | (MAP_ELEMENT_FLAGS.ANY << MAP_FLAGS_SHIFT)
+    const flags = access | (ANY << MAP_FLAGS_SHIFT)
     this.#setLimit(addressBits)
     const limitLow = this.#limitLow
     const limitHigh = this.#limitHigh
     for (let i = from; i < end; i++) {
-      if (offsets[i]! + lengths[i]! > PAGE_SIZE) return from
+      if (offsets[i]! + lengths[i]! > PAGE) return from
       const element = at[i - from]!
       const place = element < 0 ? call.list.open(i - from) : element
       words[place + MAP.gfn] = memory.machineFrame(pages[i]!)
@@ -203,7 +210,7 @@ export class XenIommuDomain implements IommuDomain {
       const place = element < 0 ? call.list.open(i - from) : element
       words[place + UNMAP.io_address] = low & ~PAGE_MASK
       words[place + UNMAP.io_address + 1] = dmaHigh[i]!
-      words[place + UNMAP.pages] = ((low & PAGE_MASK) + dmaLengths[i]! + PAGE_MASK) >>> PAGE_SHIFT
+      words[place + UNMAP.pages] = ((low & PAGE_MASK) + dmaLengths[i]! + PAGE_MASK) >>> SHIFT
       if (element < 0) this.#closeUnmap(i - from, place)
     }
     call.count = end - from
@@ -228,7 +235,7 @@ export class XenIommuDomain implements IommuDomain {
     words[at + GRANT.limit + 1] = this.#limitHigh
     words[at + GRANT.domid] = this.#granter | (this.#access << GRANT_ACCESS_SHIFT)
     words[at + GRANT.ref] = ref
-    words[at + GRANT.flags] = MAP_GRANT_ELEMENT_FLAGS.ANY
+    words[at + GRANT.flags] = GRANT_ANY
     words[at + GRANT.handle] = 0
     words[at + GRANT.status] = 0
     words[at + GRANT.error] = 0
@@ -289,6 +296,9 @@ export class XenIommuDomain implements IommuDomain {
   }
 
   #setLimit(addressBits: number): void {
+    // The same from call to call, and a power costs as much as the rest.
+    if (addressBits === this.#limitBits) return
+    this.#limitBits = addressBits
     const bits = Math.min(addressBits, LIMIT_BITS)
     this.#limitLow = bits >= 32 ? -1 : (1 << bits) - 1
     this.#limitHigh = bits > 32 ? 2 ** (bits - 32) - 1 : 0

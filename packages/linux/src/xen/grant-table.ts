@@ -19,11 +19,14 @@ import type { KernelMemory } from '../memory/kernel-memory.ts'
 import type { PlatformMemory } from '../platform.ts'
 import type { Hypercalls } from './hypercalls.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { reading: READING, writing: WRITING, permit_access: PERMIT_ACCESS, readonly: READONLY } = GTF
+
 const FLAGS_WORD = grant_entry_v1.words.flags
 const DOMID_SHIFT = grant_entry_v1.shifts.domid
 const FRAME_WORD = grant_entry_v1.words.frame
 const ENTRY_WORDS = grant_entry_v1.size / 4
-const IN_USE = GTF.reading | GTF.writing
+const IN_USE = READING | WRITING
 
 export class GrantTable {
   /** References are 0…`entries`−1. */
@@ -76,7 +79,7 @@ export class GrantTable {
     const ref = this.#free[--this.#freeCount]!
     const { words } = this.#memory
     const entry = this.#entry(ref)
-    const flags = readonly ? GTF.permit_access | GTF.readonly : GTF.permit_access
+    const flags = readonly ? PERMIT_ACCESS | READONLY : PERMIT_ACCESS
     words[entry + FRAME_WORD] = this.#memory.machineFrame(pfn)
     words[entry + FLAGS_WORD] = domid << DOMID_SHIFT
     // Everything else must be visible before the type is: the hypervisor may look at any moment from here on.
