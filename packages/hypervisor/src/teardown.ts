@@ -88,4 +88,6 @@ function freeMemory(core: Core, domain: Domain): void {
   }
   domain.torn = true
   if (frames.owned[domid] === 0) finishDomain(core, domain)
+  // Whoever still holds frames of it may be waiting to hear that it is time to let go (domain_kill).
+  else core.domainChanged()
 }

@@ -7,6 +7,7 @@ export {
   type IommuDriver,
   type IommuFault,
   type IommuKind,
+  type InterruptMessage,
 } from './iommu-driver.ts'
 export { MachinePort, type MachinePortOptions } from './machine-port.ts'
 export { VtdDriver, type VtdDriverOptions } from './vtd/driver.ts'

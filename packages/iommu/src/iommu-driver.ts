@@ -32,6 +32,10 @@ export interface IommuCapabilities {
   /** Width of I/O addresses in bits, the largest that a table can have; and every width that a table may have. */
   readonly addressBits: number
   readonly tableWidths: readonly number[]
+  /** I/O bytes that a table can translate, [`first`, `end`). Addresses outside it pass untranslated (GART) or fault (all others). */
+  readonly window: { readonly first: number; readonly end: number }
+  /** Ranges inside the window, [first byte, byte behind], that never reach a table: nothing may be mapped there. Interrupt messages aside. */
+  readonly untranslated: readonly (readonly [number, number])[]
   /** Which requesters the unit tells apart. */
   readonly granularity: 'none' | 'bus' | 'function'
   /** Access combinations that an entry can express. */
@@ -64,6 +68,13 @@ export interface IommuFault {
   hardwareReason: number
   /** The log was full at about this record: later faults were lost. */
   lostBefore: boolean
+}
+
+/** What goes into a function's MSI registers. */
+export interface InterruptMessage {
+  addressLow: number
+  addressHigh: number
+  data: number
 }
 
 /** What a driver may touch: page frames for its tables, 8-byte entries in them, registers, and time. */
@@ -142,6 +153,14 @@ export interface IommuDriver {
   drainFaults(each: (fault: IommuFault) => void): void
   /** Sets the message that the unit sends when it records a fault. */
   setFaultInterrupt(addressLow: number, data: number): void
+  /**
+   * Lets `requester`, and nobody else, raise `vector` on the first CPU: fills `message` with what its MSI registers must hold and returns the
+   * entry's handle (≥ 0), or a negative status: noTable (no entry left), noMemory, timedOut, unsupported (no interrupt isolation).
+   * Before this call every message of a requester is blocked where interrupts are isolated.
+   */
+  mapInterrupt(requester: number, vector: number, message: InterruptMessage): number
+  /** Ends what {@link mapInterrupt} gave; on ok the invalidation is complete and messages through `handle` are blocked. */
+  unmapInterrupt(requester: number, handle: number): number
   /** Frames that the unit itself reads (root, context, queue, tables): never reachable by DMA. For checks and reports. */
   ownFrames(): number[]
 }

@@ -63,6 +63,8 @@ export class AmdviDriver implements IommuDriver {
       pageSizes: (1 << 12) | (1 << 21) | (1 << 30),
       addressBits: widths.at(-1)!,
       tableWidths: widths,
+      window: { first: 0, end: Math.min(2 ** widths.at(-1)!, 2 ** 53) },
+      untranslated: [],
       granularity: 'function',
       writeOnly: true,
       readOnly: true,
@@ -197,6 +199,14 @@ export class AmdviDriver implements IommuDriver {
 
   drainFaults(each: (fault: IommuFault) => void): void {
     this.unit.events?.drain(each)
+  }
+
+  mapInterrupt(): number {
+    return DriverStatus.unsupported
+  }
+
+  unmapInterrupt(): number {
+    return DriverStatus.unsupported
   }
 
   setFaultInterrupt(addressLow: number, data: number): void {

@@ -84,6 +84,8 @@ export class VtdDriver implements IommuDriver {
       pageSizes: (1 << 12) | (unit.pages2M ? 1 << 21 : 0) | (unit.pages1G ? 1 << 30 : 0),
       addressBits: Math.min(unit.addressBits, Math.max(...widths)),
       tableWidths: widths,
+      window: { first: 0, end: 2 ** Math.min(unit.addressBits, Math.max(...widths)) },
+      untranslated: [],
       granularity: 'function',
       writeOnly: true,
       readOnly: true,
@@ -251,6 +253,14 @@ export class VtdDriver implements IommuDriver {
       each(fault)
     }
     if ((status & FaultStatus.overflow) !== 0) port.write32(this.base + Register.faultStatus, FaultStatus.overflow)
+  }
+
+  mapInterrupt(): number {
+    return DriverStatus.unsupported
+  }
+
+  unmapInterrupt(): number {
+    return DriverStatus.unsupported
   }
 
   setFaultInterrupt(addressLow: number, data: number): void {

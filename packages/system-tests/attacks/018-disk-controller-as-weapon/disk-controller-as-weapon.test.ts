@@ -76,7 +76,7 @@ async function shoot(dma: Dma, iommu: 'vtd' | 'none'): Promise<{ shots: Shot[]; 
       }
     },
   })
-  await expectUnharmed(played, { driverDies: true })
+  await expectUnharmed(played, { readings: 'any' })
   return { shots, works }
 }
 

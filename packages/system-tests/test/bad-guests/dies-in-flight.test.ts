@@ -22,8 +22,6 @@ async function busy(kernel: Kernel): Promise<void> {
 }
 
 describe.each(DMAS)('--dma %s', (dma) => {
-  // Bounce buffers hold nothing of the guests' own for longer than a call, so the moment cannot be seen from outside.
-  const seen = test.skipIf(dma === 'swiotlb')
   test.each([1, 2, 3])(
     'a guest panics while a device writes into its memory: the write ends before the memory does (seed %i)',
     async (seed) => {
@@ -51,7 +49,7 @@ describe.each(DMAS)('--dma %s', (dma) => {
     },
   )
 
-  seen('the driver domain panics with everybody’s requests under way: they get errors, not silence', async () => {
+  test('the driver domain panics with everybody’s requests under way: they get errors, not silence', async () => {
     const results: string[] = []
     const played = await play({
       dma,
@@ -71,10 +69,10 @@ describe.each(DMAS)('--dma %s', (dma) => {
     for (const reading of played.neighbour) expect([played.expected, 'error -5']).toContain(reading)
     expect(played.neighbour).toContain('error -5')
     expect(played.driver).toBeNull()
-    await expectUnharmed(played, { crashes: ['driver: panic'], driverDies: true })
+    await expectUnharmed(played, { crashes: ['driver: panic'], readings: 'any' })
   })
 
-  seen('a guest and the driver domain panic in the same moment', async () => {
+  test('a guest and the driver domain panic in the same moment', async () => {
     const played = await play({
       dma,
       image: image(),
@@ -86,6 +84,6 @@ describe.each(DMAS)('--dma %s', (dma) => {
         })
       },
     })
-    await expectUnharmed(played, { crashes: ['attacker: panic', 'driver: panic'], driverDies: true })
+    await expectUnharmed(played, { crashes: ['attacker: panic', 'driver: panic'], readings: 'any' })
   })
 })
