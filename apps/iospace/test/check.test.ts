@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { brokenPromises, type Evidence, type Promised } from '../src/storage/check.ts'
+import { brokenPromises, FORGED_INTERRUPT, type Evidence, type Promised } from '../src/storage/check.ts'
+import { IOMMU_CHOICES, type DmaChoice } from '../src/storage/options.ts'
+import { PROTECTION } from '../src/storage/protection.ts'
 import type { AttackRow } from '../src/storage/report.ts'
 
 const attack = (facts: Partial<AttackRow> = {}): AttackRow => ({
@@ -17,6 +19,7 @@ const attack = (facts: Partial<AttackRow> = {}): AttackRow => ({
 const evidence = (facts: Partial<Evidence> = {}): Evidence => ({
   dma: 'xen',
   iommu: 'vtd',
+  protection: PROTECTION.vtd,
   seed: 1,
   sha256: 'aa',
   expectedSha256: 'aa',
@@ -107,15 +110,44 @@ describe('what a run promises', () => {
     const broken = brokenPromises(evidence(), none)
     expect(broken).toEqual([
       'the IOMMU translated 1000 bytes of payload, not 0',
-      'the attack on dom0 kernel page failed, though nothing stands in its way without an IOMMU',
+      'the attack on dom0 kernel page failed, though nothing stands in its way',
+      'the attack on dom0 kernel page changed nothing',
     ])
   })
 
-  test('a forged interrupt is reported, not judged; a skipped attack is neither', () => {
-    const rows = [
-      attack({ name: 'forged interrupt', blocked: false, faultSeen: false }),
-      attack({ blocked: false, control: false, skipped: 'there is no IOMMU' }),
-    ]
-    expect(brokenPromises(evidence({ attacks: rows }), xen)).toEqual([])
+  const forged = (facts: Partial<AttackRow> = {}) => attack({ name: FORGED_INTERRUPT, ...facts })
+  const through = { blocked: false, faultSeen: false }
+
+  test.each(IOMMU_CHOICES)('--iommu %s blocks a forged interrupt exactly where it remaps interrupts', (iommu) => {
+    const { interrupts, isolates } = PROTECTION[iommu]
+    const others = isolates === 'nothing' ? attack({ ...through, bytesChanged: 64 }) : attack()
+    const judged = (row: AttackRow) =>
+      brokenPromises(evidence({ attacks: [others, row], translatedBytes: iommu === 'none' ? 0 : 1000 }), {
+        dma: 'xen',
+        iommu,
+      })
+    expect(judged(forged(interrupts ? {} : through))).toEqual([])
+    expect(judged(forged(interrupts ? through : {}))).toContain(
+      interrupts
+        ? 'the attack on forged interrupt was not blocked'
+        : 'the attack on forged interrupt failed, though nothing stands in its way',
+    )
+  })
+
+  test('a GART translates what is in its aperture and nothing else; a Calgary tells no address', () => {
+    const open = attack({ ...through, bytesChanged: 64 })
+    const gart = (dma: DmaChoice, translatedBytes: number) =>
+      brokenPromises(evidence({ attacks: [open], translatedBytes }), { dma, iommu: 'gart' })
+    expect(gart('xen', 1000)).toEqual([])
+    expect(gart('nommu', 0)).toEqual([])
+    expect(gart('nommu', 1000)).toEqual(['the IOMMU translated 1000 bytes of payload, not 0'])
+    expect(
+      brokenPromises(evidence({ attacks: [attack({ faultSeen: false })] }), { dma: 'xen', iommu: 'calgary' }),
+    ).toEqual([])
+  })
+
+  test('a skipped attack is not judged', () => {
+    const row = attack({ blocked: false, control: false, skipped: 'there is no IOMMU' })
+    expect(brokenPromises(evidence({ attacks: [row] }), xen)).toEqual([])
   })
 })

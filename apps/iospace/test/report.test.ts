@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { Progress } from '../src/report/progress.ts'
 import { bytes, count, duration, rate } from '../src/report/units.ts'
 import { storageText } from '../src/storage/report-text.ts'
+import { PROTECTION } from '../src/storage/protection.ts'
 import type { StorageReport } from '../src/storage/report.ts'
 import { fakeHost } from './host.ts'
 
@@ -20,6 +21,7 @@ const report: StorageReport = {
   problems: [],
   dma: 'xen',
   iommu: 'vtd',
+  protection: PROTECTION.vtd,
   seed: 42,
   sha256: 'a'.repeat(64),
   expectedSha256: 'a'.repeat(64),
@@ -64,6 +66,13 @@ describe('the report for people', () => {
         hypercalls               1,645
           event_channel_op.send          900
           iommu_op.map_grant             745
+
+      What --iommu vtd protects
+        devices kept apart    each function
+        memory of others      protected
+        interrupts of others  UNPROTECTED
+        faults                recorded with their address
+                              read and write rights a page, interrupts by source id
 
       Attacks by the guest’s own device
         dom0 kernel page  attempted  reached hardware   BLOCKED      0 bytes changed

@@ -5,6 +5,7 @@ import type { IommuDriver } from '@iospace/iommu/driver'
 import type { DeviceTable } from './assignment/device-table.ts'
 import { Books } from './books.ts'
 import type { Domain } from './domain.ts'
+import type { FaultWatch } from './faults/watch.ts'
 import { FrameTable } from './frames.ts'
 import { GuestMemory } from './guest-memory.ts'
 import { Heap } from './heap.ts'
@@ -24,6 +25,8 @@ export class Core {
   devices!: DeviceTable
   /** Called at the preemption points of long calls; tests run other vCPUs' hypercalls here. */
   onPreempt: (() => void) | null = null
+  /** Null where the unit announces its faults itself. */
+  faultWatch: FaultWatch | null = null
   nextDomid = 1
   /** Names of domains, for people. */
   nameOf: (domid: number, handle: Uint8Array) => string = (domid) => `domain ${domid}`
@@ -41,6 +44,11 @@ export class Core {
     this.frames = new FrameTable(machine.memory, machine.random.fork())
     this.heap = new Heap(this.frames, machine.memory)
     this.guest = new GuestMemory(machine.memory, this.frames)
+  }
+
+  /** Whether anything stands between devices and memory that can keep them out of it: a GART only translates. */
+  get confines(): boolean {
+    return this.driver !== null && this.driver.capabilities.granularity !== 'none'
   }
 
   /** The domain that `domid` names for `caller`; undefined when there is none, or it is dead. */

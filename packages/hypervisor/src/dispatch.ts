@@ -51,8 +51,9 @@ export class Dispatcher {
 
   /** A hypercall of `domain`: 0, a count, or a negative errno. Throws only what ends the calling task (TaskHung). */
   hypercall(domain: Domain, nr: number, a1: number, a2: number, a3: number): number {
-    const { machine, clock } = this.#core
+    const { machine, clock, faultWatch } = this.#core
     machine.scheduler.enter()
+    if (faultWatch !== null && !faultWatch.armed) faultWatch.arm()
     if (domain.dying) return -Errno.ESRCH
     if (isFraction(a1) || isFraction(a2) || isFraction(a3)) return -Errno.EINVAL
     machine.interrupts.hold()

@@ -95,6 +95,11 @@ export class FrameTable {
     )
   }
 
+  /** Whether frame `index` is nobody's yet, or again. */
+  isFree(index: number): boolean {
+    return this.#words[2 * index]! >= 0
+  }
+
   /** A zeroed frame for `domid`, below 2^`addressBits` bytes, chosen by the seed; −1 when there is none. It holds the owner's reference. */
   allocate(domid: number, addressBits = 64): number {
     if (addressBits < 32) return this.allocateRun(domid, 0, addressBits)

@@ -5,6 +5,7 @@
 import { DOMID } from '@iospace/abi'
 import { PAGE_SIZE, type MachineMemory } from '@iospace/machine'
 import type { FrameTable } from './frames.ts'
+import { RunReserve } from './run-reserve.ts'
 
 /** What pays for table pages. */
 export interface TablePayer {
@@ -21,6 +22,7 @@ export class Heap {
   readonly #memory: MachineMemory
   /** Frame index → who pays; only table pages. */
   readonly #payers = new Map<number, TablePayer>()
+  #runs: RunReserve | null = null
   /** Who pays for the table pages that a driver allocates now; null: the hypervisor itself (root, context, queue). */
   payer: TablePayer | null = null
   /** Makes an allocation fail. */
@@ -37,9 +39,26 @@ export class Heap {
     return this.#frames.allocate(DOMID.XEN)
   }
 
-  /** 2^`order` consecutive zeroed frames, or −1. */
+  /** Keeps 2^`order` frames in one piece for {@link allocateRun}; false when there is no such piece. */
+  keepRuns(order: number): boolean {
+    const first = this.#frames.allocateRun(DOMID.XEN, order)
+    if (first >= 0) this.#runs = new RunReserve(first, 2 ** order)
+    return first >= 0
+  }
+
+  /** 2^`order` consecutive zeroed frames for tables, charged as {@link allocateTablePage} is; or −1. They are freed one by one. */
   allocateRun(order: number): number {
-    return this.#frames.allocateRun(DOMID.XEN, order)
+    const { payer } = this
+    const pages = 2 ** order
+    if (payer !== null && payer.tablePages + pages > payer.limits.maxTablePages) return -1
+    if (this.failpoint !== null && this.failpoint(payer === null ? 'unit page' : 'table page')) return -1
+    let first = this.#runs?.allocate(order) ?? -1
+    if (first < 0) first = this.#frames.allocateRun(DOMID.XEN, order)
+    if (first >= 0 && payer !== null) {
+      payer.tablePages += pages
+      for (let i = 0; i < pages; i++) this.#payers.set(first + i, payer)
+    }
+    return first
   }
 
   free(index: number): void {
@@ -65,6 +84,7 @@ export class Heap {
       this.#payers.delete(index)
     }
     this.#memory.fill(index * PAGE_SIZE, 0, PAGE_SIZE)
-    this.#frames.release(index)
+    if (this.#runs?.has(index) === true) this.#runs.free(index)
+    else this.#frames.release(index)
   }
 }

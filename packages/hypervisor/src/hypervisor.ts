@@ -3,7 +3,7 @@ import { ConfigError } from '@iospace/wire'
 import { DOMID, EVTCHN_2L_NR_CHANNELS, XEN_DOMCTL_CDF } from '@iospace/abi'
 import type { IommuDriver } from '@iospace/iommu/driver'
 import type { TablePages } from '@iospace/iommu/hardware'
-import type { Machine } from '@iospace/machine'
+import { PAGE_SIZE, type Machine } from '@iospace/machine'
 import { DeviceTable } from './assignment/device-table.ts'
 import { FAULT_VECTOR, MESSAGE_ADDRESS } from './assignment/interrupts.ts'
 import { Core } from './core.ts'
@@ -12,6 +12,7 @@ import type { Domain } from './domain.ts'
 import { HostedView } from './domain-view.ts'
 import { buildDom0 } from './dom0.ts'
 import { drainFaults } from './faults/drain.ts'
+import { FaultWatch } from './faults/watch.ts'
 import type { HeapUse } from './heap.ts'
 import { AGE_VECTOR, completeAged } from './io-space/age.ts'
 import { Oracle } from './oracle.ts'
@@ -33,6 +34,16 @@ export interface HypervisorOptions {
   readonly nameOf?: (domid: number, handle: Uint8Array) => string
 }
 
+/** Memory at bus addresses that the unit lets through is nobody's: every device reaches it. */
+function keepUntranslated({ frames, memory }: Core, { capabilities }: IommuDriver): void {
+  for (const [first, end] of capabilities.untranslated) {
+    for (let mfn = Math.floor(first / PAGE_SIZE); mfn < Math.ceil(end / PAGE_SIZE); mfn++) {
+      const index = memory.frameIndex(mfn)
+      if (index >= 0 && frames.isFree(index)) frames.take(index, DOMID.XEN)
+    }
+  }
+}
+
 export interface Dom0Options {
   /** Pages of dom0's memory, pfn 0 excluded from use. */
   readonly pages: number
@@ -52,6 +63,18 @@ export class Hypervisor {
     this.#core = core
     // Frame 0 is nobody's: address 0 must not become memory by mistake.
     core.frames.take(0, DOMID.XEN)
+    if (options.iommu !== null) {
+      core.driver = options.iommu({
+        allocatePage: () => core.mfnOrNone(core.heap.allocateTablePage()),
+        allocateRun: (order) => core.mfnOrNone(core.heap.allocateRun(order)),
+        freePage: (mfn) => core.heap.freeTablePage(core.memory.frameIndex(mfn)),
+      })
+      // Before anything of the hypervisor's own lies there.
+      keepUntranslated(core, core.driver)
+      const { tableOrder } = core.driver.capabilities
+      if (tableOrder > 0 && !core.heap.keepRuns(tableOrder + 1))
+        throw new ConfigError('memory.frames', core.frames.frames, 'hold no IOMMU tables in one piece')
+    }
     this.#dispatcher = new Dispatcher(core)
     this.oracle = new Oracle(core, this.#dispatcher)
     if (this.#dispatcher.scratchOffset < 0)
@@ -60,12 +83,7 @@ export class Hypervisor {
     if (options.onCrash !== undefined) core.onCrash = options.onCrash
     if (options.console !== undefined) core.console = options.console
     if (options.nameOf !== undefined) core.nameOf = options.nameOf
-    if (options.iommu !== null) {
-      core.driver = options.iommu({
-        allocatePage: () => core.mfnOrNone(core.heap.allocateTablePage()),
-        allocateRun: (order) => core.mfnOrNone(core.heap.allocateRun(order)),
-        freePage: (mfn) => core.heap.freeTablePage(core.memory.frameIndex(mfn)),
-      })
+    if (core.driver !== null) {
       const status = core.driver.enable()
       if (status !== 0) throw new ConfigError('iommu', status, 'is the status with which the unit did not come up')
     }
@@ -77,7 +95,8 @@ export class Hypervisor {
     if (core.driver !== null) {
       options.machine.interrupts.handle(FAULT_VECTOR, () => drainFaults(core))
       options.machine.interrupts.handle(AGE_VECTOR, () => completeAged(core))
-      core.driver.setFaultInterrupt(MESSAGE_ADDRESS, FAULT_VECTOR)
+      if (core.driver.capabilities.faultInterrupt) core.driver.setFaultInterrupt(MESSAGE_ADDRESS, FAULT_VECTOR)
+      else core.faultWatch = new FaultWatch(core)
     }
   }
 

@@ -23,6 +23,14 @@ export class Oracle {
     return index < 0 ? -1 : this.#core.mfn(index) * PAGE_SIZE
   }
 
+  /** What function `sbdf` writes, where, to raise its interrupt, and the vector that it becomes; undefined when it has none. */
+  interruptOf(sbdf: number): { address: number; data: number; vector: number } | undefined {
+    const pirq = this.#core.devices.at(sbdf)?.pirq
+    if (pirq === null || pirq === undefined) return undefined
+    const { addressLow, data } = pirq.message
+    return { address: addressLow >>> 0, data, vector: pirq.vector }
+  }
+
   /** Machine frames that the IOMMU itself reads: root, context, queue, tables. The root comes first. Empty without an IOMMU. */
   iommuFrames(): number[] {
     return this.#core.driver?.ownFrames() ?? []

@@ -1,5 +1,13 @@
 /** The IOMMUs as hardware, and the table of all of them. */
-export { iommuModels, installAmdvi, installVtd, type IommuModel, type TablePages } from './models.ts'
+export {
+  iommuModels,
+  installAmdvi,
+  installVtd,
+  type IommuModel,
+  type IommuUnit,
+  type TablePages,
+} from './models.ts'
+export type { StaleHit, StaleHitHandler } from './stale-hit.ts'
 export { VTD_BASE, VtdHardware, type VtdHardwareOptions } from './vtd/hardware.ts'
 export {
   DEFAULT_VTD,

@@ -32,6 +32,8 @@ export interface IommuCapabilities {
   /** Width of I/O addresses in bits, the largest that a table can have; and every width that a table may have. */
   readonly addressBits: number
   readonly tableWidths: readonly number[]
+  /** log2 of the pages that the widest table takes in one piece of memory; 0 where tables are trees of pages. */
+  readonly tableOrder: number
   /** I/O bytes that a table can translate, [`first`, `end`). Addresses outside it pass untranslated (GART) or fault (all others). */
   readonly window: { readonly first: number; readonly end: number }
   /** Ranges inside the window, [first byte, byte behind], that never reach a table: nothing may be mapped there. Interrupt messages aside. */
@@ -43,8 +45,9 @@ export interface IommuCapabilities {
   readonly readOnly: boolean
   /** Interrupt messages of devices are checked by source. */
   readonly interruptIsolation: boolean
-  /** Blocked accesses leave a record. */
+  /** Blocked accesses leave a record; and the unit announces it by an interrupt (else its log must be looked at from time to time). */
   readonly faultRecords: boolean
+  readonly faultInterrupt: boolean
   /** The unit reads tables coherently with CPU caches; else stores must be flushed. */
   readonly coherent: boolean
   /** New mappings need an invalidation too (caching mode, NpCache). */
@@ -112,6 +115,8 @@ export interface IommuDriver {
   enable(): number
   /** Turns translation off and frees everything. Devices must be quiet. */
   disable(): void
+  /** The lowest requester id that the unit cannot tell from `requester`: itself, its bus's first, or 0 for all. They are attached and blocked together. */
+  groupOf(requester: number): number
   /** A new, empty table of `addressBits` width; its handle (≥ 0) or a negative status. */
   createTable(addressBits: number): number
   /** Frees a table that no device is attached to. Completes an invalidation of its tag before any page is freed. */

@@ -6,6 +6,7 @@ import { amdviPersonalities, DEFAULT_AMDVI, type AmdviPersonality } from './amdv
 import { REGISTER_BYTES as AMDVI_REGISTER_BYTES } from './amdvi/spec/registers.ts'
 import type { IommuDriver } from './iommu-driver.ts'
 import { MachinePort } from './machine-port.ts'
+import type { StaleHitHandler } from './stale-hit.ts'
 import { VtdDriver } from './vtd/driver.ts'
 import { VTD_BASE, VtdHardware } from './vtd/hardware.ts'
 import { DEFAULT_VTD, vtdPersonalities, type VtdPersonality } from './vtd/personalities.ts'
@@ -22,11 +23,19 @@ export interface TablePages {
   readonly freePage: (mfn: number) => void
 }
 
+/** A unit in a machine, whatever its kind. */
+export interface IommuUnit {
+  /** What stands between devices and memory. */
+  readonly translator: DmaTranslator
+  /** Told of every access that a cache served although memory no longer grants it; see stale-hit.ts. */
+  onStaleHit: StaleHitHandler | null
+}
+
 export interface IommuModel {
   readonly personalities: readonly string[]
   readonly defaultPersonality: string
   /** Puts a unit of `personality` into `machine`: between its PCI root and memory, and on its register bus. */
-  install(machine: Machine, personality?: string): DmaTranslator
+  install(machine: Machine, personality?: string): IommuUnit
   /** A driver for the unit that {@link install} put there. */
   driver(machine: Machine, pages: TablePages): IommuDriver
 }
@@ -43,7 +52,7 @@ export const iommuModels: Readonly<Record<string, IommuModel>> = {
     personalities: Object.keys(amdviPersonalities),
     defaultPersonality: DEFAULT_AMDVI,
     install: (machine, personality = DEFAULT_AMDVI) =>
-      installAmdvi(machine, (amdviPersonalities as Record<string, AmdviPersonality>)[personality]!).translator,
+      installAmdvi(machine, (amdviPersonalities as Record<string, AmdviPersonality>)[personality]!),
     driver: amdviDriver,
   },
 }

@@ -54,7 +54,9 @@ export function buildSystem(description: SystemDescription, ports: SystemPorts):
   })
   const model = iommu === 'none' ? null : iommuModels[iommu]
   if (model === undefined) throw new ConfigError('iommu', iommu, 'is not an IOMMU that there is')
-  model?.install(machine)
+  if (model !== null && !model.personalities.includes(description.personality ?? model.defaultPersonality))
+    throw new ConfigError('personality', description.personality, `is not one of ${model.personalities.join(', ')}`)
+  model?.install(machine, description.personality)
   const system = new System(description, machine, functions)
   const hypervisor = new Hypervisor({
     machine,

@@ -1,5 +1,6 @@
 /** A system as plain data: what is on the board, and which domains run on it. Nothing here runs anything. */
 import { DEFAULT_LIMITS, type DiskAttachment, type DomainPlan, type IommuLimits } from '@iospace/toolstack'
+import type { IommuKind } from '@iospace/iommu/driver'
 import { ConfigError } from '@iospace/wire'
 
 export interface NvmeDescription {
@@ -39,7 +40,9 @@ export interface SystemDescription {
   readonly seed: number
   /** RAM below the PCI hole, and from 4 GiB up. */
   readonly memory: { readonly lowMiB: number; readonly highMiB: number }
-  readonly iommu: 'vtd' | 'none'
+  readonly iommu: IommuKind
+  /** Which of its personalities; default: the model's own. */
+  readonly personality?: string
   readonly devices: readonly DeviceDescription[]
   readonly dom0: { readonly program: string; readonly memoryMiB: number; readonly commandLine?: string }
   readonly domains: readonly DomainDescription[]

@@ -2,7 +2,6 @@
  * What the host knows and no domain does: the bytes of machine memory as they are, and where things lie in it. For attacks, which aim at
  * what they could only guess, and for tests, which look whether anything was hit.
  */
-import { Capability, INTERRUPT_WINDOW, Msi } from '@iospace/machine'
 import { START_INFO_PFN } from '@iospace/abi'
 import { BoundsError, ConfigError } from '@iospace/wire'
 import type { System } from './system.ts'
@@ -15,8 +14,8 @@ export interface AttackTargets {
   readonly hypervisorScratch: number
   /** Null without an IOMMU. */
   readonly rootTable: number | null
-  /** The interrupt message of the first NVMe controller. */
-  readonly interrupt: { readonly address: number; readonly vector: number }
+  /** The interrupt message of the first NVMe controller, and the vector that it becomes. */
+  readonly interrupt: { readonly address: number; readonly data: number; readonly vector: number }
 }
 
 export class HostOracle {
@@ -50,16 +49,16 @@ export class HostOracle {
       dom0Page: oracle.addressOf(0, START_INFO_PFN),
       hypervisorScratch: oracle.scratchAddress(),
       rootTable: root === undefined ? null : root * 4096,
-      interrupt: { address: INTERRUPT_WINDOW * 0x10_0000, vector: this.#nvmeVector() },
+      interrupt: this.#nvmeInterrupt(),
     }
   }
 
-  #nvmeVector(): number {
+  #nvmeInterrupt(): AttackTargets['interrupt'] {
     const [controller] = this.#system.controllers()
     if (controller === undefined) throw new ConfigError('nvme', null, 'is not on this board')
-    const { config } = controller
-    const at = config.findCapability(Capability.msi)
-    return config.read(at + Msi.data, 2) & 0xff
+    const interrupt = this.#system.hypervisor.oracle.interruptOf(controller.bdf)
+    if (interrupt === undefined) throw new ConfigError('nvme', controller.bdf, 'has no interrupt')
+    return interrupt
   }
 
   #at(address: number, length: number): number {

@@ -28,7 +28,7 @@ export interface AttackRow {
 /** Bytes that an attack reads and overwrites. */
 const LENGTH = 64
 /** Virtual ns after which a fault has arrived, or never will. */
-const FAULT_TIME = 20e6
+export const FAULT_TIME = 20e6
 
 export const skipped = (name: string, why: string): AttackRow => ({
   name,

@@ -1,6 +1,6 @@
 /** Everything that a guest with a rogue device can try, one after the other, each after a legal access that must succeed. */
 import type { Kernel } from '@iospace/linux'
-import { attackMemory, ownMemoryWorks, roundTrip, skipped, type AttackRow, type Oracle } from './attack.ts'
+import { attackMemory, FAULT_TIME, ownMemoryWorks, roundTrip, skipped, type AttackRow, type Oracle } from './attack.ts'
 import { BorrowedPage } from './borrowed-page.ts'
 import { FaultRing } from './fault-ring.ts'
 import { rogueDriver, type Rogue } from './rogue-driver.ts'
@@ -10,8 +10,8 @@ export interface Targets {
   readonly dom0Page: number
   readonly hypervisorScratch: number
   readonly rootTable: number | null
-  /** The interrupt message of a device that is somebody else's. */
-  readonly interrupt: { readonly address: number; readonly vector: number }
+  /** The interrupt message of a device that is somebody else's, and the vector that it becomes. */
+  readonly interrupt: { readonly address: number; readonly data: number; readonly vector: number }
 }
 
 /** Host-side knowledge that an attacker would have to guess. */
@@ -20,6 +20,8 @@ export interface AttackPorts {
   readonly oracle: Oracle
 }
 
+/** Where a message goes that nobody remaps: to the first CPU, as its data says. */
+const PLAIN_MESSAGE = 0xfee0_0000
 /** Virtual ns in which an interrupt arrives. */
 const INTERRUPT_TIME = 1e6
 
@@ -47,17 +49,21 @@ export async function runAttacks(kernel: Kernel, { targets, oracle }: AttackPort
     await page.giveBack()
     rows.push(await memory('ended grant', page.address, control))
   }
-  rows.push(await forgeInterrupt(kernel, rogue, oracle, interrupt))
+  rows.push(await forgeInterrupt(kernel, rogue, oracle, ring, interrupt))
   ring?.close()
   return rows
 }
 
-/** Writes the interrupt message of another domain's device. The legal access: the device's own interrupt arrives. */
+/**
+ * Raises the interrupt of another domain's device, by the very message that this device writes and by a plain one with its vector. The
+ * legal access: the device's own interrupt arrives.
+ */
 async function forgeInterrupt(
   kernel: Kernel,
   rogue: Rogue,
   oracle: Oracle,
-  { address, vector }: Targets['interrupt'],
+  ring: FaultRing | null,
+  { address, data, vector }: Targets['interrupt'],
 ): Promise<AttackRow> {
   const listening = rogue.listen() === 0
   rogue.interrupting = listening
@@ -65,16 +71,19 @@ async function forgeInterrupt(
   await kernel.sleep(INTERRUPT_TIME)
   rogue.interrupting = false
   const before = oracle.interrupts(vector)
-  const outcome = rogue.message(address, vector)
+  const firstFault = ring?.faults.length ?? 0
+  const copied = rogue.message(address, data)
+  const plain = rogue.message(PLAIN_MESSAGE, vector)
   const arrived = oracle.interrupts(vector) - before
+  await kernel.sleep(FAULT_TIME)
   return {
     name: 'forged interrupt',
     attempted: true,
-    reachedHardware: outcome !== 0,
+    reachedHardware: copied !== 0 && plain !== 0,
     blocked: arrived === 0,
     bytesChanged: 0,
     control: rogue.interrupts > 0,
-    faultSeen: false,
+    faultSeen: ring !== null && ring.faults.length > firstFault,
     restored: true,
   }
 }

@@ -5,6 +5,7 @@ import type { OutputFile } from '../files/output-file.ts'
 import { WaitsForEver, type Crash } from '@iospace/lab'
 import { brokenPromises, type Evidence } from './check.ts'
 import type { StorageOptions } from './options.ts'
+import { PROTECTION } from './protection.ts'
 import type { StorageReport } from './report.ts'
 import type { StorageRunResult } from './run.ts'
 
@@ -33,6 +34,7 @@ export function reportOf(gathered: Gathered): StorageReport {
   const evidence: Evidence = {
     dma,
     iommu,
+    protection: PROTECTION[iommu],
     seed,
     sha256: guest?.sha256 ?? null,
     expectedSha256: hash !== null && 'digest' in hash ? hash.digest : null,

@@ -4,7 +4,7 @@ import { oneOf, parseOptions, seedOf, type OptionSpecs } from '../cli/options.ts
 import { UsageError } from '../cli/errors.ts'
 
 export const DMA_CHOICES = ['auto', 'xen', 'swiotlb', 'nommu'] as const
-export const IOMMU_CHOICES = ['vtd', 'none'] as const
+export const IOMMU_CHOICES = ['vtd', 'amdvi', 'calgary', 'gart', 'none'] as const
 
 export type DmaChoice = (typeof DMA_CHOICES)[number]
 export type IommuChoice = (typeof IOMMU_CHOICES)[number]

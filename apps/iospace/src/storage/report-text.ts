@@ -14,7 +14,7 @@ export interface Heading {
 
 export function storageText(report: StorageReport, { image, out, replay }: Heading, colours: boolean): string {
   const { bold, good, bad, faint } = style(colours)
-  const { mappings, iotlb } = report
+  const { mappings, iotlb, protection } = report
   const calls = Object.entries(report.hypercalls).sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
   const lines = [
     bold(`iospace run storage: --dma ${report.dma} --iommu ${report.iommu}`),
@@ -41,6 +41,15 @@ export function storageText(report: StorageReport, { image, out, replay }: Headi
       calls.map(([name, times]) => [name, count(times).padStart(11)]),
       4,
     ),
+    '',
+    bold(`What --iommu ${report.iommu} protects`),
+    ...table([
+      ['devices kept apart', protection.isolates],
+      ['memory of others', protection.isolates === 'nothing' ? 'UNPROTECTED' : 'protected'],
+      ['interrupts of others', protection.interrupts ? 'protected' : 'UNPROTECTED'],
+      ['faults', protection.faultAddresses ? 'recorded with their address' : 'no record of the address'],
+      ['', protection.note],
+    ]),
     '',
     bold('Attacks by the guest’s own device'),
     ...attackTable(report.attacks),

@@ -1,4 +1,5 @@
 /** What a storage run found: the object that `--json` prints, key for key. */
+import type { Protection } from './protection.ts'
 
 export interface AttackRow {
   readonly name: string
@@ -26,6 +27,8 @@ export interface StorageReport {
   readonly problems: readonly string[]
   readonly dma: string
   readonly iommu: string
+  /** What this IOMMU can and cannot protect. */
+  readonly protection: Protection
   readonly seed: number
   /** Of what reached the guest, and of the file, both in hexadecimal; null where a run did not get that far. */
   readonly sha256: string | null

@@ -1,6 +1,7 @@
 /** The system of a storage run, as a description: one driver domain with the disks, one guest with the rogue device. */
 import type { DeviceDescription, SystemDescription } from '@iospace/lab'
 import type { DmaChoice, IommuChoice } from './options.ts'
+import { PROTECTION } from './protection.ts'
 
 export interface StorageSystem {
   readonly dma: DmaChoice
@@ -32,11 +33,19 @@ export function storageSystem({ dma, iommu, seed, bytes, writes, hangLimit }: St
   ]
   if (writes) devices.push({ kind: 'nvme', name: 'nvme1', store: Name.out })
   const disk = { backend: Name.driverDomain, bytes }
-  // Interrupts are not remapped yet, and without an IOMMU nothing confines a device: dom0 says that it knows.
-  const limits = { unsafeInterrupts: true, unsafePassthrough: iommu === 'none' }
+  const { isolates, interrupts } = PROTECTION[iommu]
+  const limits = {
+    // What this board cannot protect dom0 must accept in so many words.
+    unsafeInterrupts: !interrupts,
+    unsafePassthrough: isolates === 'nothing',
+    // A table of the Calgary takes 8 MiB, whatever is in it.
+    ...(iommu === 'calgary' ? { tablePages: 4096 } : {}),
+  }
+  // Its tables reach 4 GiB: what is above has a bus address only in a space that the driver fills.
+  const low = iommu === 'calgary' && dma === 'nommu'
   return {
     seed,
-    memory: { lowMiB: 48, highMiB: 48 },
+    memory: low ? { lowMiB: 96, highMiB: 0 } : { lowMiB: 48, highMiB: 48 },
     iommu,
     devices,
     dom0: { program: Name.dom0, memoryMiB: 8 },

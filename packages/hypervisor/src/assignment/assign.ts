@@ -8,18 +8,18 @@ import { PAGE_SIZE } from '@iospace/machine'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 import { closePort } from '../event-channel/use.ts'
-import { ensureDefault, tableOf } from '../io-space/default-space.ts'
+import { ensureDefault, hasSpace, tableOf } from '../io-space/default-space.ts'
 import type { Device } from './device.ts'
 
 /** What stands between `domain` and `device`: 0, or why not. Changes nothing. */
 export function mayAssign(core: Core, domain: Domain, device: Device): number {
-  const { driver } = core
+  const { driver, confines } = core
   const { permissions } = domain.limits
-  if (driver === null && (permissions & LIMIT_PERMISSION.UNSAFE_PASSTHROUGH) === 0) return -Errno.EOPNOTSUPP
+  if (!confines && (permissions & LIMIT_PERMISSION.UNSAFE_PASSTHROUGH) === 0) return -Errno.EOPNOTSUPP
   if (driver !== null && (domain.flags & XEN_DOMCTL_CDF.iommu) === 0) return -Errno.EOPNOTSUPP
   if (domain.dying) return -Errno.EINVAL
   if (device.owner !== DOMID_CONTROL && device.owner !== DOMID.IO) return -Errno.EBUSY
-  if (driver !== null) {
+  if (driver !== null && confines) {
     const strangers = core.devices
       .group(device)
       .filter((mate) => mate !== device && mate.owner !== DOMID.IO && mate.owner !== domain.domid)
@@ -39,8 +39,8 @@ export function assignDevice(core: Core, domain: Domain, device: Device): number
   if (core.driver !== null) {
     const made = ensureDefault(core, domain)
     if (made !== 0) return made
-    // A mate with the same requester id is where this one will be, too.
-    const mate = domain.devices.find((other) => other.requester === device.requester)
+    // Whoever the unit cannot tell from it is where this one will be, too.
+    const mate = domain.devices.find((other) => other.group === device.group)
     const moved = moveRequester(core, domain, device, mate?.space ?? 0)
     if (moved !== 0) return moved
   }
@@ -71,8 +71,13 @@ export function quarantine(core: Core, device: Device): number {
 export function moveRequester(core: Core, domain: Domain, device: Device, id: number): number {
   const { driver } = core
   if (driver === null) return 0
+  if (!hasSpace(core, domain, id)) return -Errno.ENOENT
+  if (!core.confines) {
+    // Nothing to move: every device reaches the one table, and all that lies outside it.
+    setSpace(core, device, id, true)
+    return 0
+  }
   const table = tableOf(domain, id)
-  if (table < 0) return -Errno.ENOENT
   const status = driver.attach(device.requester, table)
   if (status === DriverStatus.noMemory) return -Errno.ENOMEM
   if (status === DriverStatus.unsupported) return -Errno.ERANGE
@@ -82,7 +87,7 @@ export function moveRequester(core: Core, domain: Domain, device: Device, id: nu
     core.devices.fenceAll()
     return -Errno.EIO
   }
-  for (const mate of core.devices.withRequester(device.requester)) {
+  for (const mate of core.devices.group(device)) {
     if (mate !== device && mate.owner !== domain.domid) continue
     setSpace(core, mate, id, mate.owner === domain.domid)
   }
@@ -90,16 +95,17 @@ export function moveRequester(core: Core, domain: Domain, device: Device, id: nu
 }
 
 /**
- * Makes every DMA of `device` fault. Mates of the same requester id and owner are blocked with it (`whole`), or keep the translation while the
+ * Makes every DMA of `device` fault. Mates of the same group and owner are blocked with it (`whole`), or keep the translation while the
  * function itself is kept off the bus, because the hardware cannot tell them apart.
  */
 export function blockRequester(core: Core, device: Device, whole: boolean): number {
-  if (core.driver === null) {
+  if (!core.confines) {
+    setSpace(core, device, -1, device.space >= 0)
     core.devices.fence(device)
     return 0
   }
   const mates = core.devices
-    .withRequester(device.requester)
+    .group(device)
     .filter((mate) => mate !== device && mate.owner === device.owner && mate.space >= 0)
   setSpace(core, device, -1, device.space >= 0)
   if (mates.length > 0 && !whole) {
@@ -119,7 +125,7 @@ function giveToControl(core: Core, device: Device): number {
   const dom0 = core.domains[DOMID_CONTROL]!
   if (core.driver !== null) {
     const strangers = core.devices.group(device).some((mate) => mate.owner !== DOMID.IO && mate.owner !== DOMID_CONTROL)
-    if (strangers) return -Errno.EXDEV
+    if (core.confines && strangers) return -Errno.EXDEV
     const rc = moveRequester(core, dom0, device, 0)
     if (rc !== 0) return rc
   }

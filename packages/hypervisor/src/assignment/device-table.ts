@@ -26,7 +26,7 @@ export class DeviceTable {
     for (const fn of pci.functions()) {
       // Bridges forward what is allowed below them; who masters the bus is decided at each function.
       if (fn instanceof PciBridge) pci.configWrite(fn.bdf, Config.command, 2, Command.memory | Command.busMaster)
-      else this.#bySbdf.set(fn.bdf, new Device(fn))
+      else this.#bySbdf.set(fn.bdf, new Device(fn, core.driver))
     }
   }
 
@@ -44,13 +44,15 @@ export class DeviceTable {
     return domain.devices.find((device) => device.virtualSbdf === sbdf)
   }
 
-  /** Functions that the hardware cannot tell from `device`, itself included: same requester, or without an IOMMU every one. */
+  /** Functions that the hardware cannot tell from `device`, itself included; without an IOMMU that is every one. */
   group(device: Device): Device[] {
-    return this.#core.driver === null ? this.all() : this.withRequester(device.requester)
+    return this.all().filter((mate) => mate.group === device.group)
   }
 
-  withRequester(requester: number): Device[] {
-    return this.all().filter((device) => device.requester === requester)
+  /** Functions whose requests may have come with id `requester`. */
+  behind(requester: number): Device[] {
+    const group = this.#core.driver?.groupOf(requester) ?? 0
+    return this.all().filter((device) => device.group === group)
   }
 
   /** Clears bus mastering at the function itself, not through an IOMMU that may have failed; until the next reset. */

@@ -1,6 +1,7 @@
 /** What the hypervisor knows of one PCI function. */
 import { Capability, Config, type PciFunction } from '@iospace/machine'
 import { DOMID_CONTROL } from '@iospace/abi'
+import type { IommuDriver } from '@iospace/iommu/driver'
 import type { Pirq } from '../event-channel/pirq.ts'
 
 /** The BARs in the header, as dwords. */
@@ -12,6 +13,8 @@ export class Device {
   readonly sbdf: number
   /** The id that the IOMMU sees: functions with the same one cannot be told apart. */
   readonly requester: number
+  /** Lowest requester id that the IOMMU cannot tell from this one: all of them are translated alike. */
+  readonly group: number
   /** Offset of the MSI capability; 0: none. */
   readonly msi: number
   /** Offset of the PCI Express capability; 0: none. */
@@ -37,11 +40,12 @@ export class Device {
   /** Faults of it are no longer reported. */
   suppressed = false
 
-  constructor(fn: PciFunction) {
+  constructor(fn: PciFunction, driver: IommuDriver | null) {
     this.fn = fn
     this.sbdf = fn.bdf
     this.virtualSbdf = fn.bdf
     this.requester = fn.requester
+    this.group = driver === null ? 0 : driver.groupOf(fn.requester)
     this.msi = fn.config.findCapability(Capability.msi)
     this.express = fn.config.findCapability(Capability.pciExpress)
     this.bars = Array.from({ length: BARS }, (_, i) => fn.config.read(Config.bar0 + 4 * i, 4))

@@ -6,7 +6,7 @@ import { Config, Express } from '@iospace/machine'
 import { DOMID, DOMID_CONTROL, Errno } from '@iospace/abi'
 import type { Core } from '../core.ts'
 import type { Device } from './device.ts'
-import { setMessageInterrupt } from './interrupts.ts'
+import { arm } from './interrupts.ts'
 
 /**
  * `endsFence`: the control domain asked; a fence ends with it. 0, `EBUSY` when a sibling on the bus belongs to another guest, `EIO` when invalidations still fail (the fence stays).
@@ -28,7 +28,7 @@ export function resetDevice(core: Core, device: Device, endsFence: boolean): num
   const settled = !endsFence || core.devices.settle()
   for (const other of affected) {
     device.bars.forEach((_, i) => pci.configWrite(other.sbdf, Config.bar0 + 4 * i, 4, other.bars[i]!))
-    if (other.pirq !== null && other.pirq.port !== 0) setMessageInterrupt(core, other, other.pirq.vector)
+    if (other.pirq !== null && other.pirq.port !== 0) arm(core, other.pirq)
     other.clean = endsFence
     other.sizing = 0
     if (endsFence && settled) {

@@ -27,7 +27,7 @@ export function deviceControl(
   const domain = pseudo ? undefined : core.domains[domid]
   if (!pseudo && (domain === undefined || domain.life === 'dead')) return -Errno.ESRCH
   const unsafe = domain !== undefined && (domain.limits.permissions & LIMIT_PERMISSION.UNSAFE_PASSTHROUGH) !== 0
-  if (core.driver === null && !unsafe) return -Errno.EOPNOTSUPP
+  if (!core.confines && !unsafe) return -Errno.EOPNOTSUPP
   if ((u.flags & ~(command === XEN_DOMCTL.assign_device ? XEN_DOMCTL_DEV_RDM_RELAXED : 0)) !== 0) return -Errno.EINVAL
   if (u.dev !== XEN_DOMCTL_DEV.PCI) return -Errno.ENODEV
   const device = core.devices.at(u.machine_sbdf)

@@ -1,6 +1,6 @@
 /** Making event channels: each returns the new port or a negative errno. */
 import { DOMID, EVTCHNSTAT, Errno, NR_VIRQS } from '@iospace/abi'
-import { setMessageInterrupt } from '../assignment/interrupts.ts'
+import { arm } from '../assignment/interrupts.ts'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 
@@ -50,7 +50,7 @@ export function bindPirq(core: Core, caller: Domain, number: number): number {
   const port = caller.ports.allocate(EVTCHNSTAT.pirq, number)
   if (port < 0) return -Errno.ENOSPC
   pirq.port = port
-  setMessageInterrupt(core, pirq.device, pirq.vector)
+  arm(core, pirq)
   return port
 }
 

@@ -1,7 +1,7 @@
 /** Using and ending event channels. */
 import { EVTCHNSTAT, Errno, type evtchn_status } from '@iospace/abi'
 import type { Value } from '@iospace/wire'
-import { setMessageInterrupt } from '../assignment/interrupts.ts'
+import { silence } from '../assignment/interrupts.ts'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 
@@ -42,7 +42,7 @@ export function closePort(core: Core, domain: Domain, port: number): number {
       const pirq = domain.pirqs[remote]
       if (pirq !== undefined) {
         pirq.port = 0
-        setMessageInterrupt(core, pirq.device, -1)
+        silence(core, pirq.device)
       }
       break
     }

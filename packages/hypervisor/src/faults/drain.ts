@@ -22,7 +22,7 @@ export function drainFaults(core: Core): void {
 }
 
 function report(core: Core, fault: IommuFault): void {
-  const devices = core.devices.withRequester(fault.requester)
+  const devices = core.devices.behind(fault.requester)
   if (fault.lostBefore) markLost(core)
   const device = devices[0]
   const domain = device === undefined ? undefined : core.domains[device.owner]

@@ -1,6 +1,7 @@
 /** The default space of a domain: a mirror or an empty one, made when it is first needed. */
 import { DEFAULT_KIND, Errno, SPACE_DEFAULT } from '@iospace/abi'
 import { DriverStatus, type IommuDriver } from '@iospace/iommu/driver'
+import { HIGH_RAM_FRAME, PAGE_SIZE } from '@iospace/machine'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 import { Mirror } from './mirror.ts'
@@ -12,12 +13,15 @@ export function ensureDefault(core: Core, domain: Domain): number {
   if (driver === null || domain.mirror !== null || domain.spaces.get(SPACE_DEFAULT) !== undefined) return 0
   const bits = widest(driver)
   if (domain.defaultKind === DEFAULT_KIND.MIRROR) {
-    const mirror = Mirror.build(core, driver, domain, bits)
+    if (isNatural(core, domain, SPACE_DEFAULT)) return 0
+    const mirror = Mirror.build(core, driver, domain, widthOfMemory(core, driver))
     if (typeof mirror === 'number') return tableError(mirror)
     domain.mirror = mirror
     return 0
   }
-  const made = makeSpace(core, driver, domain, SPACE_DEFAULT, 0, 2 ** Math.min(bits, MAX_IO_BITS) - 1, false)
+  const { first, end } = driver.capabilities.window
+  const last = Math.min(end, 2 ** Math.min(bits, MAX_IO_BITS)) - 1
+  const made = makeSpace(core, driver, domain, SPACE_DEFAULT, first, last, false)
   return typeof made === 'number' ? made : 0
 }
 
@@ -51,10 +55,28 @@ export function makeSpace(
   return space
 }
 
+/** Whether `domain` has a space `id` that a device can be attached to. */
+export function hasSpace(core: Core, domain: Domain, id: number): boolean {
+  return tableOf(domain, id) >= 0 || isNatural(core, domain, id)
+}
+
+/** A mirror that needs no table, because the unit passes machine addresses by itself. */
+function isNatural(core: Core, domain: Domain, id: number): boolean {
+  return id === SPACE_DEFAULT && domain.defaultKind === DEFAULT_KIND.MIRROR && !core.confines
+}
+
 /** Handle of the table that translates space `id` of `domain`; −1: there is no such space. */
 export function tableOf(domain: Domain, id: number): number {
   if (id === SPACE_DEFAULT && domain.mirror !== null) return domain.mirror.table
   return domain.spaces.get(id)?.table ?? -1
+}
+
+/** The narrowest table that reaches all memory, or the widest. */
+function widthOfMemory({ memory }: Core, driver: IommuDriver): number {
+  const { tableWidths } = driver.capabilities
+  const last = memory.highFrames > 0 ? HIGH_RAM_FRAME + memory.highFrames : memory.lowFrames
+  const reaching = tableWidths.filter((width) => 2 ** width >= last * PAGE_SIZE)
+  return reaching.length > 0 ? Math.min(...reaching) : widest(driver)
 }
 
 /** The widest table that the unit has, in bits. */

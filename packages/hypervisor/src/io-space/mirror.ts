@@ -1,10 +1,11 @@
 /**
  * Default space of a domain that knows nothing of I/O spaces: every frame that it may write, at the frame's own machine address, and what it
- * has mapped of others' grants. Holds no references; instead an entry goes, and its invalidation completes, before the frame leaves the domain
+ * has mapped of others' grants. Frames beyond the unit's reach are not in it: devices cannot name them. Holds no references; instead an entry goes, and its invalidation completes, before the frame leaves the domain
  * or the writable type. Source: xen/drivers/passthrough/iommu.c, common/grant_table.c (maptrack tree).
  */
 import { Access, DriverStatus, type IommuDriver } from '@iospace/iommu/driver'
 import { GNTMAP } from '@iospace/abi'
+import { PAGE_SIZE } from '@iospace/machine'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 import { FrameType } from '../frames.ts'
@@ -21,11 +22,14 @@ export class Mirror {
   readonly #driver: IommuDriver
   readonly #domain: Domain
   readonly #grants = new PageTree()
+  /** Machine frames from here on have no bus address: the unit's tables end before. */
+  readonly #reach: number
 
   private constructor(core: Core, driver: IommuDriver, domain: Domain, table: number) {
     this.#core = core
     this.#driver = driver
     this.#domain = domain
+    this.#reach = driver.capabilities.window.end / PAGE_SIZE
     this.table = table
   }
 
@@ -131,6 +135,7 @@ export class Mirror {
   #map(index: number, access: number): boolean {
     const { heap } = this.#core
     const mfn = this.#core.mfn(index)
+    if (mfn >= this.#reach) return true
     heap.payer = this.#domain
     const status = this.#driver.map(this.table, mfn >>> 20, mfn << 12, mfn, 1, access, true)
     heap.payer = null
@@ -141,6 +146,7 @@ export class Mirror {
 
   #unmap(index: number): boolean {
     const mfn = this.#core.mfn(index)
+    if (mfn >= this.#reach) return true
     if (this.#driver.unmap(this.table, mfn >>> 20, mfn << 12, 1) !== DriverStatus.ok) return false
     this.#driver.queueInvalidation(this.table, mfn >>> 20, mfn << 12, 1)
     return true

@@ -30,9 +30,8 @@ const ACCESS = ACCESS_BITS
 
 /** I/O addresses that a space can have: below 2^43, so that page numbers are small integers. */
 export const MAX_IO_BITS = 43
-/** Writes of devices here are interrupt messages: [first, end) in pages. */
-const MESSAGES = 0xfee00
-const MESSAGES_END = 0xfef00
+/** Writes of devices here are interrupt messages: [first byte, byte behind]. */
+const MESSAGES = [0xfee0_0000, 0xfef0_0000] as const
 
 export interface SpaceWindow {
   /** First page, and the page behind the last. */
@@ -49,6 +48,8 @@ export class Space {
   readonly exactAccess: number
   /** Width of its table, and what the hardware promised when it was made. */
   readonly addressBits: number
+  /** Pages inside the window that devices do not reach through it. */
+  readonly kept: readonly SpaceWindow[]
   readonly pages = new PageTree()
   readonly addresses: AddressAllocator
   readonly grants = new GrantHandles()
@@ -85,15 +86,18 @@ export class Space {
     this.defers = defers
     this.addresses = new AddressAllocator(this.pages, window.first, window.end)
     this.deferred = new Deferred(this)
-    for (let page = Math.max(MESSAGES, window.first); page < Math.min(MESSAGES_END, window.end); page++)
-      this.pages.set(page, RESERVED)
+    this.kept = [MESSAGES, ...driver.capabilities.untranslated].map(([first, end]) => ({
+      first: Math.max(Math.floor(first / 4096), window.first),
+      end: Math.min(Math.ceil(end / 4096), window.end),
+    }))
+    for (const range of this.kept) for (let page = range.first; page < range.end; page++) this.pages.set(page, RESERVED)
   }
 
   /** Whether an explicit range may be used: 0, `ERANGE`, `EADDRNOTAVAIL`, `EADDRINUSE`. Completes pending invalidations that are in the way. */
   checkFree(page: number, pages: number): number {
     const { window } = this
     if (page < window.first || page + pages > window.end) return -Errno.ERANGE
-    if (page < MESSAGES_END && page + pages > MESSAGES) return -Errno.EADDRNOTAVAIL
+    if (this.isReserved(page, pages)) return -Errno.EADDRNOTAVAIL
     let taken = this.pages.lastTaken(page, pages)
     if (taken >= 0 && (this.pages.get(taken) & PENDING) !== 0 && this.deferred.entries > 0) {
       if (!this.deferred.complete()) return -Errno.EIO
@@ -112,7 +116,12 @@ export class Space {
 
   /** True when the range touches one that the hardware keeps for itself. */
   isReserved(page: number, pages: number): boolean {
-    return page < MESSAGES_END && page + pages > MESSAGES
+    const { kept } = this
+    for (let i = 0; i < kept.length; i++) {
+      const { first, end } = kept[i]!
+      if (page < end && page + pages > first) return true
+    }
+    return false
   }
 
   /** Stores the entries of a range whose frames are referenced: 0, `ENOMEM`, `ERANGE`, `EIO`. A caching unit must be waited for after it. */

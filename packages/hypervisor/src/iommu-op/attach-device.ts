@@ -3,7 +3,7 @@ import { ATTACH_DEVICE_FLAGS as Flag, Errno, iommu_attach_device } from '@iospac
 import { moveRequester } from '../assignment/assign.ts'
 import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
-import { ensureDefault, tableOf } from '../io-space/default-space.ts'
+import { ensureDefault, hasSpace } from '../io-space/default-space.ts'
 import { answer, decode } from './argument.ts'
 
 export function attachDevice(call: Call, domain: Domain): number {
@@ -15,10 +15,8 @@ export function attachDevice(call: Call, domain: Domain): number {
     const rc = ensureDefault(core, domain)
     if (rc !== 0) return rc
   }
-  if (tableOf(domain, value.space) < 0) return -Errno.ENOENT
-  const mates = core.devices
-    .withRequester(device.requester)
-    .filter((mate) => mate !== device && mate.owner === domain.domid)
+  if (!hasSpace(core, domain, value.space)) return -Errno.ENOENT
+  const mates = core.devices.group(device).filter((mate) => mate !== device && mate.owner === domain.domid)
   const elsewhere = mates.filter((mate) => mate.space >= 0 && mate.space !== value.space)
   if (elsewhere.length > 0 && (value.flags & Flag.WHOLE_GROUP) === 0) return -Errno.EBUSY
   // What was deferred under the old translation is completed before the tag changes.

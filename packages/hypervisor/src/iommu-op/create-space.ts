@@ -25,8 +25,10 @@ export function createSpace(call: Call, domain: Domain): number {
   if (value.window_end !== 0n && value.window_end < value.window_start) return -Errno.EINVAL
   if (devices.slice(0, count).some((device) => core.devices.named(domain, device) === undefined)) return -Errno.ENODEV
   const width = Math.min(capabilities.addressBits, MAX_IO_BITS)
-  const highest = 2n ** BigInt(width) - 1n
+  const { window } = capabilities
+  const highest = BigInt(Math.min(2 ** width, window.end)) - 1n
   const end = value.window_end === 0n || value.window_end > highest ? highest : value.window_end
+  if (value.window_start < BigInt(window.first)) value.window_start = BigInt(window.first)
   // At least one whole page.
   if ((value.window_start + 0xfffn) / 4096n >= (end + 1n) / 4096n) return -Errno.ERANGE
   if (domain.spaceCount >= domain.limits.maxSpaces || domain.nextSpace > LAST_ID) return -Errno.ENOSPC

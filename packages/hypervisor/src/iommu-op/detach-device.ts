@@ -13,7 +13,7 @@ export function detachDevice(call: Call, domain: Domain): number {
   if (device === undefined) return -Errno.ENODEV
   if (device.space < 0) return -Errno.ENOENT
   const mates = core.devices
-    .withRequester(device.requester)
+    .group(device)
     .filter((mate) => mate !== device && mate.owner === domain.domid && mate.space >= 0)
   if (mates.length > 0 && (value.flags & Flag.WHOLE_GROUP) === 0) return -Errno.EBUSY
   for (const space of domain.spaces) if (!space.deferred.complete()) return -Errno.EIO

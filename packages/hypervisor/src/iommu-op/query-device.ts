@@ -1,5 +1,6 @@
 /** Sub-op 1, `query_device`: which group a device is in and why, what its unit can do, and what it is attached to. */
 import { DEVICE_STATE, DOMID, Errno, GRANULARITY, GROUP_REASON, SPACE_NONE, iommu_query_device } from '@iospace/abi'
+import type { IommuCapabilities } from '@iospace/iommu/driver'
 import type { Device } from '../assignment/device.ts'
 import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
@@ -16,11 +17,11 @@ export function queryDevice(call: Call, domain: Domain): number {
   if (device === undefined) return -Errno.ENODEV
   const { capabilities } = core.driver!
   const members = core.devices.group(device)
-  value.group = device.requester
+  value.group = device.group
   value.members = members.length
   value.own_members = members.filter((mate) => mate.owner === domain.domid).length
   value.granularity = GRANULARITIES[capabilities.granularity]
-  value.reasons = reasons(members)
+  value.reasons = reasons(capabilities, members)
   value.space = device.space < 0 ? SPACE_NONE : device.space
   value.state = stateOf(device)
   value.hardware_kind = hardwareKind(capabilities)
@@ -53,8 +54,9 @@ export function stateOf(device: Device): number {
   return device.space < 0 ? DEVICE_STATE.BLOCKED : DEVICE_STATE.ATTACHED
 }
 
-function reasons(members: readonly Device[]): number {
+function reasons({ granularity }: IommuCapabilities, members: readonly Device[]): number {
   // Behind a bridge to conventional PCI requests carry the bridge's id, even where there is one function only.
   if (members.some((mate) => mate.requester !== mate.sbdf)) return GROUP_REASON.BRIDGE_ALIAS
-  return members.length > 1 ? GROUP_REASON.SHARED_UNIT : 0
+  if (members.length === 1) return 0
+  return granularity === 'bus' ? GROUP_REASON.SAME_BUS : GROUP_REASON.SHARED_UNIT
 }

@@ -15,10 +15,12 @@ export function setDefault(call: Call, domain: Domain): number {
   const { mirror } = domain
   domain.mirror = null
   domain.defaultKind = DEFAULT_KIND.EMPTY
-  let rc = mirror === null ? 0 : ensureDefault(core, domain)
+  // Before anything was attached there is nothing to make yet.
+  const used = mirror !== null || domain.devices.some((device) => device.space === SPACE_DEFAULT)
+  let rc = used ? ensureDefault(core, domain) : 0
   const moved: Device[] = []
   for (const device of domain.devices) {
-    if (rc !== 0 || mirror === null || device.space !== 0) continue
+    if (rc !== 0 || mirror === null || device.space !== SPACE_DEFAULT) continue
     rc = moveRequester(core, domain, device, 0)
     if (rc === 0) moved.push(device)
   }

@@ -20,7 +20,7 @@ export function mapPirq(call: Call, argument: Value<typeof physdev_map_pirq>): n
   if (device.msi === 0 || argument.entry_nr !== 0 || argument.table_base !== 0n) return -Errno.EOPNOTSUPP
   if (device.pirq !== null) return -Errno.EEXIST
   const pirq = core.devices.vectors.allocate(domain, device, argument.pirq)
-  return pirq === null ? -Errno.ENOSPC : pirq.number
+  return typeof pirq === 'number' ? pirq : pirq.number
 }
 
 export function unmapPirq(call: Call, domid: number, number: number): number {

@@ -63,6 +63,7 @@ export class AmdviDriver implements IommuDriver {
       pageSizes: (1 << 12) | (1 << 21) | (1 << 30),
       addressBits: widths.at(-1)!,
       tableWidths: widths,
+      tableOrder: 0,
       window: { first: 0, end: Math.min(2 ** widths.at(-1)!, 2 ** 53) },
       untranslated: [],
       granularity: 'function',
@@ -70,6 +71,7 @@ export class AmdviDriver implements IommuDriver {
       readOnly: true,
       interruptIsolation: false,
       faultRecords: true,
+      faultInterrupt: true,
       coherent: true,
       invalidateOnMap: options.npCache ?? false,
       dirtyBits: features.hostDirty,
@@ -96,6 +98,10 @@ export class AmdviDriver implements IommuDriver {
     this.#freeDomains.length = 0
     this.#nextDomain = 1
     this.range.forget(0)
+  }
+
+  groupOf(requester: number): number {
+    return requester
   }
 
   createTable(addressBits: number): number {

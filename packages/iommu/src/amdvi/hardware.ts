@@ -1,6 +1,7 @@
 /** An AMD-Vi unit: its registers and what they drive. It sits between the PCI root and memory by its {@link AmdviHardware.translator}. */
 import type { Machine, MmioDevice } from '@iospace/machine'
 import { RegisterFile } from '../register-file.ts'
+import type { StaleHitHandler } from '../stale-hit.ts'
 import { MachineTables, type TableMemory } from '../table-memory.ts'
 import { AmdviCaches } from './hardware/caches.ts'
 import { CommandBuffer } from './hardware/command-buffer.ts'
@@ -28,6 +29,8 @@ export class AmdviHardware implements MmioDevice {
   declare readonly translator: AmdviTranslator
   /** The unit on the PCI bus; for the board to put there. */
   declare readonly function: AmdviFunction
+  /** See stale-hit.ts. */
+  onStaleHit: StaleHitHandler | null = null
   /** Called when Control.Coherent changes: whether the unit looks into CPU caches. */
   onCoherent: (coherent: boolean) => void = () => {}
   readonly #registers = new RegisterFile(REGISTER_BYTES)

@@ -84,6 +84,7 @@ export class VtdDriver implements IommuDriver {
       pageSizes: (1 << 12) | (unit.pages2M ? 1 << 21 : 0) | (unit.pages1G ? 1 << 30 : 0),
       addressBits: Math.min(unit.addressBits, Math.max(...widths)),
       tableWidths: widths,
+      tableOrder: 0,
       window: { first: 0, end: 2 ** Math.min(unit.addressBits, Math.max(...widths)) },
       untranslated: [],
       granularity: 'function',
@@ -91,6 +92,7 @@ export class VtdDriver implements IommuDriver {
       readOnly: true,
       interruptIsolation: false,
       faultRecords: true,
+      faultInterrupt: true,
       coherent: unit.coherent,
       invalidateOnMap: unit.cachingMode,
       dirtyBits: false,
@@ -111,6 +113,10 @@ export class VtdDriver implements IommuDriver {
     if (this.#queue !== null) this.#queue.complete()
     this.#command(GlobalCommand.queue, false)
     this.#release()
+  }
+
+  groupOf(requester: number): number {
+    return requester
   }
 
   createTable(addressBits: number): number {

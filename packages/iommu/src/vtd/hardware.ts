@@ -6,6 +6,7 @@ import { Count, DmaOutcome, INTERRUPT_WINDOW } from '@iospace/machine'
 import type { Clock, DmaTranslator, Machine, MachineMemory, MmioDevice } from '@iospace/machine'
 import type { TranslationBank } from '../cache/translation-bank.ts'
 import type { PostedWrites } from '../posted-writes.ts'
+import type { StaleHitHandler } from '../stale-hit.ts'
 import { MachineTables } from '../table-memory.ts'
 import { RegisterFile } from '../register-file.ts'
 import { NO_FRAME, VtdCaches } from './hardware/caches.ts'
@@ -57,6 +58,8 @@ const WINDOW = INTERRUPT_WINDOW
 
 export class VtdHardware implements DmaTranslator, MmioDevice {
   declare readonly personality: VtdPersonality
+  /** See stale-hit.ts. */
+  onStaleHit: StaleHitHandler | null = null
   declare private readonly machine: Machine
   declare private readonly memory: MachineMemory
   declare private readonly clock: Clock
@@ -112,6 +115,10 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     this.iotlbOffset = capabilities.iotlbOffset
     this.zeroLengthNeed = capabilities.zeroLengthRead ? Need.either : Need.read
     this.#defineRegisters()
+  }
+
+  get translator(): DmaTranslator {
+    return this
   }
 
   read32(offset: number): number {

@@ -4,6 +4,8 @@ import type { ScatterList } from './scatterlist.ts'
 
 /** What a device's driver has told about it (Linux struct device_dma_parameters and the masks). */
 export class DmaParameters {
+  /** Bits of an address that reach memory on the device's bus (Linux bus_dma_limit), whatever the device drives. */
+  busBits = 64
   /** Bits of an address that the device drives, for streaming and for coherent mappings. 32 until a driver says otherwise. */
   maskBits = 32
   coherentMaskBits = 32

@@ -13,7 +13,7 @@ import { ConfigError } from '@iospace/wire'
 import { formatSbdf } from '@iospace/abi'
 import type { IommuDriver } from '@iospace/iommu/driver'
 import type { Kernel } from '../kernel.ts'
-import { openSpace } from '../xen/iommu-space.ts'
+import { busBits, openSpace } from '../xen/iommu-space.ts'
 import { DmaParameters, type DmaBackend } from './backend.ts'
 import { BouncePool } from './bounce-pool.ts'
 import { DmaApi } from './dma-api.ts'
@@ -56,6 +56,7 @@ export class DmaBackends {
   /** The DMA API of device `sbdf`. ConfigError when the command line demands what the machine does not have. */
   open(sbdf: number): DmaApi {
     const parameters = new DmaParameters()
+    if (this.#kernel.isDomain) parameters.busBits = busBits(this.#kernel.hypercalls, sbdf)
     return new DmaApi(formatSbdf(sbdf), this.#choose(sbdf, parameters), parameters, this.debug)
   }
 

@@ -56,8 +56,8 @@ export class DmaApi {
   setMask(bits: number): number {
     const error = this.#backend.checkMask(bits)
     if (error !== 0) return error
-    this.parameters.maskBits = bits
-    this.parameters.coherentMaskBits = bits
+    this.parameters.maskBits = Math.min(bits, this.parameters.busBits)
+    this.parameters.coherentMaskBits = this.parameters.maskBits
     return 0
   }
 

@@ -4,6 +4,7 @@ import {
   DEVICE_STATE,
   DOMID,
   Errno,
+  GRANULARITY,
   HARDWARE_KIND,
   iommu_attach_device,
   iommu_create_space,
@@ -42,6 +43,16 @@ export function openSpace(hypercalls: Hypercalls, sbdf: number): IoSpace | numbe
     return error < 0 ? error : { space: SPACE_DEFAULT, minAddressBits: PAGE_SHIFT + 1 }
   }
   return ownSpace(hypercalls, sbdf)
+}
+
+/**
+ * Address bits that reach memory on the bus of device `sbdf` (virtual): the width of its unit's tables, all where nothing is translated, or
+ * only an aperture is. (Linux bus_dma_limit.)
+ */
+export function busBits(hypercalls: Hypercalls, sbdf: number): number {
+  const device = { ...iommu_query_device.zero(), size: iommu_query_device.size, domid: DOMID.SELF, device: sbdf }
+  const known = hypercalls.call('iommu_op', IOMMU_OP.query_device, iommu_query_device, device)
+  return known < 0 || device.granularity === GRANULARITY.SHARED ? 64 : device.address_width
 }
 
 function emptyDefault(hypercalls: Hypercalls): number {

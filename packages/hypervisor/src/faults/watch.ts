@@ -1,0 +1,36 @@
+/**
+ * Looks at the log of a unit that raises no interrupt (Calgary: Linux's watchdog does it every 2 s), as long as anything goes on in the
+ * machine: a hypercall starts it, and it stops when nothing but itself is left to happen.
+ */
+import type { Core } from '../core.ts'
+import { drainFaults } from './drain.ts'
+
+/** Virtual ns between two looks. */
+export const WATCH_INTERVAL = 5_000_000
+/** The hypervisor's own timer interrupt. */
+const WATCH_VECTOR = 0xf2
+
+export class FaultWatch {
+  armed = false
+  readonly #core: Core
+
+  constructor(core: Core) {
+    this.#core = core
+    core.machine.interrupts.handle(WATCH_VECTOR, () => this.#look())
+  }
+
+  /** Has the log looked at in time. */
+  arm(): void {
+    this.armed = true
+    // Taken as an interrupt, so that it never runs inside a hypercall.
+    this.#core.clock.after(WATCH_INTERVAL, () => this.#core.machine.interrupts.message(WATCH_VECTOR))
+  }
+
+  #look(): void {
+    const { books, clock } = this.#core
+    const before = books.faultsReported + books.faultsUnowned
+    drainFaults(this.#core)
+    this.armed = false
+    if (clock.nextDue !== Infinity || books.faultsReported + books.faultsUnowned > before) this.arm()
+  }
+}
