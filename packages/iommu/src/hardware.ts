@@ -16,7 +16,7 @@ export {
   type VtdPersonalityName,
   type VtdTiming,
 } from './vtd/personalities.ts'
-export type { CacheShape } from './cache/translation-bank.ts'
+export { TranslationBank, type CacheShape } from './cache/translation-bank.ts'
 export { AMDVI_BASE, AmdviHardware, type AmdviHardwareOptions } from './amdvi/hardware.ts'
 export {
   amdviPersonalities,

@@ -34,9 +34,10 @@ export class CProgram {
     return `gcc cannot compile ${name}.c: ${stderr.trim().split('\n')[0]}`
   }
 
-  /** Runs the program; its measures by name. */
-  run(): Readonly<Record<string, CMeasure>> {
-    const lines = execFileSync(this.#program, { encoding: 'utf8' }).trim().split('\n')
+  /** Runs the program; its measures by name. `only`: the one operation to measure. */
+  run(only?: string): Readonly<Record<string, CMeasure>> {
+    const env = only === undefined ? process.env : { ...process.env, BENCH_ONLY: only }
+    const lines = execFileSync(this.#program, { encoding: 'utf8', env }).trim().split('\n')
     return Object.fromEntries(
       lines.map((line) => {
         const { name, med, sum } = JSON.parse(line) as CMeasure & { name: string }
