@@ -2,10 +2,15 @@
  * The untrusted guest's program: reads its whole disk through blkfront and hashes it, writes it to a second disk if it has one, then
  * attacks with its own device.
  */
-import { BlockOp, BlockRequest, BlockStatus, submit, blkfront, type BlockDevice, type Kernel } from '@iospace/linux'
+import { BlockOp, blkfront, streamBlocks, type Kernel, type KernelBuffer, type StreamResult } from '@iospace/linux'
 import { runAttacks, type AttackPorts } from './attacks/run-attacks.ts'
 import type { AttackRow } from './attacks/attack.ts'
-import { copyDisk, type Hasher } from './copy-disk.ts'
+
+export interface Hasher {
+  update(bytes: Uint8Array): void
+  /** Of everything, in hexadecimal. */
+  digest(): string
+}
 
 export interface GuestOptions {
   /** The disk to read, and the one to write to: `xvda`, `xvdb`. */
@@ -37,29 +42,40 @@ export function guest(options: GuestOptions): (kernel: Kernel) => Promise<void> 
     const target = options.target === undefined ? null : await kernel.block.wait(kernel, options.target)
     const hash = options.createHash?.() ?? null
     const { onProgress } = options
-    const copied = await copyDisk(kernel, {
-      source,
-      target,
-      hash,
-      onProgress: (done) => onProgress?.(done, source.bytes),
+    let done = 0
+    const result = await streamBlocks(kernel, source, {
+      ...(target === null ? {} : { sink: target }),
+      each: (buffer, length) => {
+        if (hash !== null) hashPages(hash, buffer, length)
+        done += length
+        onProgress?.(done, source.bytes)
+      },
     })
-    const flushed = copied.problem === null && target !== null && copied.requests > 0
-    const problem = flushed ? await flush(kernel, target) : copied.problem
+    const problem = problemOf(result)
     const attacks = options.attacks === null ? [] : await runAttacks(kernel, options.attacks)
     options.onResult({
       sha256: problem === null && hash !== null ? hash.digest() : null,
-      bytes: copied.bytes,
-      requests: copied.requests + (flushed ? 1 : 0),
+      bytes: result.bytes + result.written,
+      requests: result.requests,
       attacks,
       problem,
     })
   }
 }
 
-/** Has the disk make everything last. Why it could not, or null. */
-async function flush(kernel: Kernel, device: BlockDevice): Promise<string | null> {
-  const request = new BlockRequest(0, () => undefined)
-  request.op = BlockOp.flush
-  const status = await submit(kernel, device, request)
-  return status === BlockStatus.ok ? null : `the disk could not make its data last (error ${status})`
+/** Why the disk was not read or written to its end, as a sentence; null when it was. */
+function problemOf({ status, failed }: StreamResult): string | null {
+  if (failed === null) return null
+  if (failed.op === BlockOp.flush) return `the disk could not make its data last (error ${status})`
+  const what = failed.op === BlockOp.read ? 'read' : 'write'
+  return `the disk could not ${what} ${failed.bytes} bytes at ${failed.offset} (error ${status})`
+}
+
+function hashPages(hash: Hasher, buffer: KernelBuffer, length: number): void {
+  let left = length
+  for (const page of buffer.views()) {
+    if (left <= 0) return
+    hash.update(left >= page.length ? page : page.subarray(0, left))
+    left -= page.length
+  }
 }

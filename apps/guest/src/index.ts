@@ -1,4 +1,3 @@
-export { guest, type GuestOptions, type GuestResult } from './guest.ts'
+export { guest, type GuestOptions, type GuestResult, type Hasher } from './guest.ts'
 export type { AttackRow, Oracle } from './attacks/attack.ts'
 export type { AttackPorts, Targets } from './attacks/run-attacks.ts'
-export type { Hasher } from './copy-disk.ts'

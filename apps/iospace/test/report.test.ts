@@ -70,7 +70,7 @@ describe('the report for people', () => {
       What --iommu vtd protects
         devices kept apart    each function
         memory of others      protected
-        interrupts of others  UNPROTECTED
+        interrupts of others  protected
         faults                recorded with their address
                               read and write rights a page, interrupts by source id
 

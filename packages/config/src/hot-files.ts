@@ -17,7 +17,7 @@ export const HOT_FILES: readonly string[] = [
   'packages/iommu/src/vtd/hardware/fault-log.ts',
   'packages/iommu/src/vtd/hardware/invalidation-queue.ts',
   'packages/iommu/src/vtd/driver/queue.ts',
-  'packages/iommu/src/vtd/driver/tables.ts',
+  'packages/iommu/src/vtd/driver/format.ts',
   'packages/iommu/src/amdvi/walk.ts',
   'packages/iommu/src/amdvi/addresses.ts',
   'packages/iommu/src/amdvi/hardware.ts',

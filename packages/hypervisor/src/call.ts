@@ -36,10 +36,10 @@ export class OpenList {
 }
 
 export class Call {
-  readonly core: Core
+  declare readonly core: Core
   /** Byte offsets of the argument and of the list in the flat memory. */
-  readonly at: number
-  readonly listAt: number
+  declare readonly at: number
+  declare readonly listAt: number
   /** What is held of guest memory for this call. */
   readonly argument = new HeldRange(ARGUMENT_BYTES)
   readonly list = new HeldRange(MAX_BATCH * MAX_STRIDE)
@@ -48,7 +48,7 @@ export class Call {
   mapBatch: MapBatch | null = null
   /** Of a `GNTTABOP_unmap_grant_ref`; made when first needed. */
   unmapBatch: UnmapBatch | null = null
-  readonly words: Int32Array
+  declare readonly words: Int32Array
   caller!: Domain
   /** Sub-op, for the books; a domctl learns it after copy-in. */
   subop = 0

@@ -11,12 +11,12 @@ import { GuestMemory } from './guest-memory.ts'
 import { Heap } from './heap.ts'
 
 export class Core {
-  readonly machine: Machine
-  readonly clock: Clock
-  readonly memory: MachineMemory
-  readonly frames: FrameTable
-  readonly heap: Heap
-  readonly guest: GuestMemory
+  declare readonly machine: Machine
+  declare readonly clock: Clock
+  declare readonly memory: MachineMemory
+  declare readonly frames: FrameTable
+  declare readonly heap: Heap
+  declare readonly guest: GuestMemory
   readonly books = new Books()
   /** Domains by id, dead ones that still own frames included. */
   readonly domains: (Domain | undefined)[] = []

@@ -1,7 +1,7 @@
 /** The gate: counts, holds machine interrupts, switches on the hypercall number, traces. */
 import { Errno, HYPERCALL } from '@iospace/abi'
-import { Count } from '@iospace/machine'
-import { callName } from './books.ts'
+import { type Clock, Count, type InterruptController, type Machine, type Scheduler } from '@iospace/machine'
+import { type Books, callName } from './books.ts'
 import { Call } from './call.ts'
 import { consoleIo } from './console-io.ts'
 import type { Core } from './core.ts'
@@ -40,40 +40,50 @@ const MAX_DEPTH = 8
 const MADE_AT_BOOT = 2
 
 export class Dispatcher {
-  readonly #core: Core
+  declare private readonly core: Core
+  declare private readonly machine: Machine
+  declare private readonly clock: Clock
+  declare private readonly scheduler: Scheduler
+  declare private readonly interrupts: InterruptController
+  declare private readonly books: Books
   readonly #calls: Call[] = []
   #depth = 0
 
   constructor(core: Core) {
-    this.#core = core
+    this.core = core
+    this.machine = core.machine
+    this.clock = core.clock
+    this.scheduler = core.machine.scheduler
+    this.interrupts = core.machine.interrupts
+    this.books = core.books
     for (let depth = 0; depth < MADE_AT_BOOT; depth++) this.#more(depth)
   }
 
   /** A hypercall of `domain`: 0, a count, or a negative errno. Throws only what ends the calling task (TaskHung). */
   hypercall(domain: Domain, nr: number, a1: number, a2: number, a3: number): number {
-    const { machine, clock, faultWatch } = this.#core
-    machine.scheduler.enter()
+    const { interrupts } = this
+    const { faultWatch } = this.core
+    this.scheduler.enter()
     if (faultWatch !== null && !faultWatch.armed) faultWatch.arm()
     if (domain.dying) return -Errno.ESRCH
     if (isFraction(a1) || isFraction(a2) || isFraction(a3)) return -Errno.EINVAL
-    machine.interrupts.hold()
-    clock.charge(HYPERCALLS)
+    interrupts.hold()
+    this.clock.charge(HYPERCALLS)
     try {
       return this.enter(domain, nr, a1, a2, a3)
     } finally {
-      machine.interrupts.release()
+      interrupts.release()
       if (domain.ports.upcallDue) kick(domain)
     }
   }
 
   /** One call, already inside the hypervisor: from the gate, or an entry of a multicall. */
   enter(domain: Domain, nr: number, a1: number, a2: number, a3: number): number {
-    const core = this.#core
     const depth = this.#depth
     const call = this.#calls[depth] ?? this.#more(depth)
     if (call === null) return -Errno.EAGAIN
-    const { trace } = core.machine
-    const start = trace === null ? 0 : core.clock.now
+    const { trace } = this.machine
+    const start = trace === null ? 0 : this.clock.now
     call.caller = domain
     call.subop = a1
     this.#depth = depth + 1
@@ -84,8 +94,8 @@ export class Dispatcher {
       call.finish()
       this.#depth = depth
     }
-    core.books.call(nr, call.subop)
-    if (trace !== null) trace.hypercall(start, core.clock.now, domain.domid, callName(nr, call.subop), result)
+    this.books.call(nr, call.subop)
+    if (trace !== null) trace.hypercall(start, this.clock.now, domain.domid, callName(nr, call.subop), result)
     return result
   }
 
@@ -126,7 +136,7 @@ export class Dispatcher {
 
   #more(depth: number): Call | null {
     if (depth >= MAX_DEPTH) return null
-    const call = Call.make(this.#core)
+    const call = Call.make(this.core)
     if (call !== null) this.#calls[depth] = call
     return call
   }
@@ -134,5 +144,5 @@ export class Dispatcher {
 
 /** A register holds whole numbers; what is no number at all is a pointer to nowhere or an unknown command, and answered as such. */
 function isFraction(register: number): boolean {
-  return Number.isFinite(register) && !Number.isInteger(register)
+  return (register | 0) !== register && Number.isFinite(register) && !Number.isInteger(register)
 }

@@ -40,19 +40,19 @@ export interface DomainParts {
 }
 
 export class Domain {
-  readonly domid: number
-  readonly name: string
-  readonly handle: Uint8Array
+  declare readonly domid: number
+  declare readonly name: string
+  declare readonly handle: Uint8Array
   /** XEN_DOMCTL_CDF flags of its creation. */
-  readonly flags: number
-  readonly tasks: TaskGroup
-  readonly p2m: P2m
+  declare readonly flags: number
+  declare readonly tasks: TaskGroup
+  declare readonly p2m: P2m
   /** Frame index of its shared_info page. */
-  readonly sharedInfo: number
-  readonly ports: EventPorts
-  readonly grants: GrantTable
-  readonly maptrack: Maptrack
-  readonly limits: Limits
+  declare readonly sharedInfo: number
+  declare readonly ports: EventPorts
+  declare readonly grants: GrantTable
+  declare readonly maptrack: Maptrack
+  declare readonly limits: Limits
   readonly mmio = new MmioPermissions()
 
   life: Life = 'building'

@@ -12,6 +12,9 @@ import { SlotKind, type P2m } from './p2m.ts'
 
 // Constants of other modules as this module's own: those are what the compiler folds.
 const PAGE = PAGE_SIZE
+const SHIFT = 12
+/** log2 of the words of a page; memory has fewer than 2^31 of them. */
+const WORD_SHIFT = 10
 const READONLY = SlotKind.grantReadonly
 
 /** Up to here words are moved one by one: a bulk copy costs more to begin. */
@@ -22,13 +25,13 @@ const POINTER_END = 2 ** 43
 /** A range of guest memory whose frames are held. */
 export class HeldRange {
   /** Byte offsets of the frames in the flat memory. */
-  readonly #frames: Int32Array
+  declare private readonly frames: Int32Array
   #pages = 0
   #offset = 0
   #length = 0
 
   constructor(maxBytes: number) {
-    this.#frames = new Int32Array(Math.ceil(maxBytes / PAGE) + 1)
+    this.frames = new Int32Array(Math.ceil(maxBytes / PAGE) + 1)
   }
 
   get length(): number {
@@ -43,7 +46,7 @@ export class HeldRange {
     const first = Math.floor(pointer / PAGE)
     this.#offset = pointer - first * PAGE
     const pages = length === 0 ? 0 : Math.ceil((this.#offset + length) / PAGE)
-    if (pages > this.#frames.length) return false
+    if (pages > this.frames.length) return false
     for (let i = 0; i < pages; i++) {
       const index = p2m.frame(first + i)
       if (index < 0 || (writable && p2m.kind(first + i) === READONLY)) {
@@ -51,7 +54,7 @@ export class HeldRange {
         return false
       }
       frames.hold(index)
-      this.#frames[i] = index
+      this.frames[i] = index
       this.#pages = i + 1
     }
     return true
@@ -62,21 +65,39 @@ export class HeldRange {
    * held and copied to byte offset `to`, each word fetched once. False, with nothing held, for every other.
    */
   takeStruct(frames: FrameTable, p2m: P2m, memory: MachineMemory, pointer: number, size: number, to: number): boolean {
-    const offset = pointer & (PAGE - 1)
-    if (!(pointer >= 0 && pointer < POINTER_END) || (offset & 3) !== 0 || offset + size > PAGE) return false
-    const pfn = (pointer - offset) / PAGE
-    const index = p2m.frame(pfn)
-    if (index < 0 || p2m.kind(pfn) === READONLY) return false
+    // Pointers from 2^31 on are not common.
+    const place = pointer | 0
+    const offset = place & (PAGE - 1)
+    if (place !== pointer || place < 0 || (offset & 3) !== 0 || offset + size > PAGE) return false
+    const index = p2m.writableFrame(place >> SHIFT)
+    if (index < 0) return false
     const { words } = memory
-    const from = (index * PAGE + offset) >> 2
+    const from = (index << WORD_SHIFT) | (offset >> 2)
     if (words[from] !== size) return false
-    words[to >> 2] = size
-    for (let i = 1; i < size >> 2; i++) words[(to >> 2) + i] = words[from + i]!
-    frames.hold(index)
-    this.#frames[0] = index
-    this.#pages = 1
-    this.#offset = offset
-    this.#length = size
+    const first = to >> 2
+    words[first] = size
+    for (let i = 1; i < size >> 2; i++) words[first + i] = words[from + i]!
+    this.#holdOne(frames, index, offset, size)
+    return true
+  }
+
+  /**
+   * {@link take} for writing and {@link copyIn} of an array of `length` bytes, a multiple of 4, in one go, where it is aligned and inside one
+   * page below guest pointer 2^31. False, with nothing held, for every other.
+   */
+  takeArray(frames: FrameTable, p2m: P2m, memory: MachineMemory, pointer: number, length: number, to: number): boolean {
+    const offset = pointer & (PAGE - 1)
+    if (pointer < 0 || (offset & 3) !== 0 || offset + length > PAGE) return false
+    const index = p2m.writableFrame(pointer >> SHIFT)
+    if (index < 0) return false
+    if (length > FEW_BYTES) memory.copy(to, (index << SHIFT) | offset, length)
+    else {
+      const { words } = memory
+      const from = (index << WORD_SHIFT) | (offset >> 2)
+      const first = to >> 2
+      for (let i = 0; i < length >> 2; i++) words[first + i] = words[from + i]!
+    }
+    this.#holdOne(frames, index, offset, length)
     return true
   }
 
@@ -85,7 +106,7 @@ export class HeldRange {
     const first = this.#offset + at
     if (length <= FEW_BYTES && (first & 3) === 0 && (first & (PAGE - 1)) + length <= PAGE) {
       const { words } = memory
-      const from = (this.#frames[first >> 12]! * PAGE + (first & (PAGE - 1))) >> 2
+      const from = (this.frames[first >> 12]! * PAGE + (first & (PAGE - 1))) >> 2
       for (let i = 0; i < (length + 3) >> 2; i++) words[(to >> 2) + i] = words[from + i]!
       return
     }
@@ -93,7 +114,7 @@ export class HeldRange {
       const place = this.#offset + at + done
       const within = place & (PAGE - 1)
       const piece = Math.min(length - done, PAGE - within)
-      memory.copy(to + done, this.#frames[place >> 12]! * PAGE + within, piece)
+      memory.copy(to + done, this.frames[place >> 12]! * PAGE + within, piece)
       done += piece
     }
   }
@@ -104,7 +125,7 @@ export class HeldRange {
       const place = this.#offset + at + done
       const within = place & (PAGE - 1)
       const piece = Math.min(length - done, PAGE - within)
-      memory.copy(this.#frames[place >> 12]! * PAGE + within, from + done, piece)
+      memory.copy(this.frames[place >> 12]! * PAGE + within, from + done, piece)
       done += piece
     }
   }
@@ -118,30 +139,38 @@ export class HeldRange {
   /** Byte offset in the flat memory of byte `at` of the range. */
   offsetOf(at: number): number {
     const place = this.#offset + at
-    return this.#frames[place >> 12]! * PAGE + (place & (PAGE - 1))
+    return this.frames[place >> 12]! * PAGE + (place & (PAGE - 1))
   }
 
   /** Writes a 32-bit word at byte `at` of the range. */
   write32(memory: MachineMemory, at: number, value: number): void {
     const place = this.#offset + at
-    if ((place & 3) === 0) memory.words[(this.#frames[place >> 12]! * PAGE + (place & (PAGE - 1))) >> 2] = value
+    if ((place & 3) === 0) memory.words[(this.frames[place >> 12]! * PAGE + (place & (PAGE - 1))) >> 2] = value
     else for (let i = 0; i < 4; i++) memory.bytes[this.offsetOf(at + i)] = value >>> (8 * i)
+  }
+
+  #holdOne(frames: FrameTable, index: number, offset: number, length: number): void {
+    frames.hold(index)
+    this.frames[0] = index
+    this.#pages = 1
+    this.#offset = offset
+    this.#length = length
   }
 
   /** Lets the frames go. */
   drop(frames: FrameTable): void {
-    for (let i = 0; i < this.#pages; i++) frames.put(this.#frames[i]!)
+    for (let i = 0; i < this.#pages; i++) frames.put(this.frames[i]!)
     this.#pages = 0
   }
 }
 
 export class GuestMemory {
-  readonly memory: MachineMemory
-  readonly #frames: FrameTable
+  declare readonly memory: MachineMemory
+  declare private readonly frames: FrameTable
 
   constructor(memory: MachineMemory, frames: FrameTable) {
     this.memory = memory
-    this.#frames = frames
+    this.frames = frames
   }
 
   /** Copies `length` bytes from guest `pointer` to byte offset `to`, translating page by page; false where a page is missing (nothing is promised of `to`). */
@@ -218,7 +247,7 @@ export class GuestMemory {
       const pfn = Math.floor(place / PAGE)
       const within = place - pfn * PAGE
       const index = p2m.frame(pfn)
-      if (index < 0 || this.#frames.owner(index) < 0) return false
+      if (index < 0 || this.frames.owner(index) < 0) return false
       const piece = Math.min(length - done, PAGE - within)
       if (out) this.memory.copy(index * PAGE + within, at + done, piece)
       else this.memory.copy(at + done, index * PAGE + within, piece)

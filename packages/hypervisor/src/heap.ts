@@ -18,8 +18,8 @@ export interface TablePayer {
 export type HeapUse = 'scratch' | 'shared_info' | 'grant frame' | 'table page' | 'unit page'
 
 export class Heap {
-  readonly #frames: FrameTable
-  readonly #memory: MachineMemory
+  declare private readonly frames: FrameTable
+  declare private readonly memory: MachineMemory
   /** Frame index → who pays; only table pages. */
   readonly #payers = new Map<number, TablePayer>()
   #runs: RunReserve | null = null
@@ -29,19 +29,19 @@ export class Heap {
   failpoint: ((use: HeapUse) => boolean) | null = null
 
   constructor(frames: FrameTable, memory: MachineMemory) {
-    this.#frames = frames
-    this.#memory = memory
+    this.frames = frames
+    this.memory = memory
   }
 
   /** A zeroed frame, or −1. */
   allocate(use: HeapUse): number {
     if (this.failpoint !== null && this.failpoint(use)) return -1
-    return this.#frames.allocate(DOMID.XEN)
+    return this.frames.allocate(DOMID.XEN)
   }
 
   /** Keeps 2^`order` frames in one piece for {@link allocateRun}; false when there is no such piece. */
   keepRuns(order: number): boolean {
-    const first = this.#frames.allocateRun(DOMID.XEN, order)
+    const first = this.frames.allocateRun(DOMID.XEN, order)
     if (first >= 0) this.#runs = new RunReserve(first, 2 ** order)
     return first >= 0
   }
@@ -53,7 +53,7 @@ export class Heap {
     if (payer !== null && payer.tablePages + pages > payer.limits.maxTablePages) return -1
     if (this.failpoint !== null && this.failpoint(payer === null ? 'unit page' : 'table page')) return -1
     let first = this.#runs?.allocate(order) ?? -1
-    if (first < 0) first = this.#frames.allocateRun(DOMID.XEN, order)
+    if (first < 0) first = this.frames.allocateRun(DOMID.XEN, order)
     if (first >= 0 && payer !== null) {
       payer.tablePages += pages
       for (let i = 0; i < pages; i++) this.#payers.set(first + i, payer)
@@ -62,7 +62,7 @@ export class Heap {
   }
 
   free(index: number): void {
-    this.#frames.release(index)
+    this.frames.release(index)
   }
 
   /** A zeroed frame for tables, charged to {@link payer}; −1 when its quota or the memory is used up. */
@@ -83,8 +83,8 @@ export class Heap {
       payer.tablePages--
       this.#payers.delete(index)
     }
-    this.#memory.fill(index * PAGE_SIZE, 0, PAGE_SIZE)
+    this.memory.fill(index * PAGE_SIZE, 0, PAGE_SIZE)
     if (this.#runs?.has(index) === true) this.#runs.free(index)
-    else this.#frames.release(index)
+    else this.frames.release(index)
   }
 }

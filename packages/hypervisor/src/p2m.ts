@@ -18,6 +18,8 @@ export const SlotKind = {
   shared: 5,
 } as const
 
+const READONLY = SlotKind.grantReadonly
+
 /** Slots beyond the most memory that a domain may have. */
 export const SPARE_SLOTS = 4096
 
@@ -50,6 +52,12 @@ export class P2m {
   /** Frame index in slot `pfn`; −1 where it is empty or does not exist. */
   frame(pfn: number): number {
     return pfn >= 0 && pfn < this.slots.length ? this.slots[pfn]! - 1 : -1
+  }
+
+  /** {@link frame} of a slot that the domain may write; −1 for others, too. */
+  writableFrame(pfn: number): number {
+    const { slots } = this
+    return pfn >= 0 && pfn < slots.length && this.kinds[pfn] !== READONLY ? slots[pfn]! - 1 : -1
   }
 
   kind(pfn: number): number {

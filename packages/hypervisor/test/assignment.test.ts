@@ -31,7 +31,7 @@ import {
 import { Capability, Config, DmaOutcome, Msi } from '@iospace/machine'
 import { answer } from './answers.ts'
 import { addGuest, assignment, deviceOf, domctl, give, iommuOp, resetDevice, setLimits } from './builder.ts'
-import { type Guest, type Rig, TestDevice, rig } from './rig.ts'
+import { CALGARY_BOARD, type Guest, type Rig, TestDevice, rig } from './rig.ts'
 
 const ASSIGN = XEN_DOMCTL.assign_device
 const TEST = XEN_DOMCTL.test_assign_device
@@ -126,7 +126,7 @@ test('a device changes hands only after a reset since its last owner (abi.md, Gr
 })
 
 test("interrupts that are not isolated need the control domain's consent; a domain without an IOMMU flag gets no device", () => {
-  const r = rig()
+  const r = rig({ iommu: 'calgary', ...CALGARY_BOARD })
   const guest = addGuest(r)
   const plain = addGuest(r, { iommu: false })
   const { sbdf } = deviceOf(r, 0)

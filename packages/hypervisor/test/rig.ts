@@ -50,7 +50,8 @@ export class TestDevice extends PciFunction {
 }
 
 export interface RigOptions {
-  readonly iommu?: boolean
+  /** Default: vtd. */
+  readonly iommu?: boolean | string
   readonly seed?: number
   readonly lowFrames?: number
   readonly highFrames?: number
@@ -62,6 +63,9 @@ export interface RigOptions {
   readonly boot?: (domid: number) => void
   readonly wrap?: (driver: IommuDriver) => IommuDriver
 }
+
+/** A board whose memory all lies where a Calgary's tables reach, with room for them. */
+export const CALGARY_BOARD = { lowFrames: 8192, highFrames: 0 } as const
 
 export interface Rig {
   readonly machine: Machine
@@ -97,16 +101,17 @@ export function rig(options: RigOptions = {}): Rig {
     devices.push(machine.pci.add(bus, 0, new TestDevice(machine)) as TestDevice)
   }
   if (before !== undefined) devices.push(...before(machine))
-  const model = iommuModels['vtd']!
-  if (iommu) model.install(machine)
+  const model = iommuModels[typeof iommu === 'string' ? iommu : 'vtd']!
+  if (iommu !== false) model.install(machine)
   const booted = new Map<number, DomainView>()
   const crashes: Rig['crashes'] = []
   const consoles: string[] = []
   const hypervisor = new Hypervisor({
     machine,
-    iommu: iommu
-      ? (pages) => (wrap === undefined ? model.driver(machine, pages) : wrap(model.driver(machine, pages)))
-      : null,
+    iommu:
+      iommu !== false
+        ? (pages) => (wrap === undefined ? model.driver(machine, pages) : wrap(model.driver(machine, pages)))
+        : null,
     boot: (view) => {
       booted.set(view.domid, view)
       boot?.(view.domid)

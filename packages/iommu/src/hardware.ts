@@ -1,8 +1,12 @@
 /** The IOMMUs as hardware, and the table of all of them. */
 export {
   iommuModels,
+  GART_APERTURE,
   installAmdvi,
+  installCalgary,
+  installGart,
   installVtd,
+  type GartBoardOptions,
   type IommuModel,
   type IommuUnit,
   type TablePages,
@@ -25,3 +29,20 @@ export {
   type AmdviPersonalityName,
   type AmdviTiming,
 } from './amdvi/personalities.ts'
+export { GartHardware, type GartHardwareOptions } from './gart/hardware.ts'
+export {
+  DEFAULT_GART,
+  gartPersonalities,
+  type GartPersonality,
+  type GartPersonalityName,
+  type GartTiming,
+} from './gart/personalities.ts'
+export { CALGARY_BASE, CalgaryChassis, type CalgaryChassisOptions } from './calgary/chassis.ts'
+export { CalgaryHardware, type CalgaryHardwareOptions } from './calgary/hardware.ts'
+export {
+  calgaryPersonalities,
+  DEFAULT_CALGARY,
+  type CalgaryPersonality,
+  type CalgaryPersonalityName,
+  type CalgaryTiming,
+} from './calgary/personalities.ts'

@@ -90,6 +90,8 @@ export interface DriverPort {
   freePage(mfn: number): void
   /** One atomic 8-byte store to entry `index` (0…511) of frame `mfn`. A device may act right after each one. */
   store64(mfn: number, index: number, hi: number, lo: number): void
+  /** One atomic 4-byte store to entry `index` (0…1023, of 4 bytes) of frame `mfn`; {@link flushLine} takes the 8-byte entry that it is in. */
+  store32(mfn: number, index: number, value: number): void
   /** One atomic 16-byte store to entries `index` (even; the first pair of halves) and `index` + 1: `cmpxchg16b` on a CPU. */
   store128(mfn: number, index: number, hi0: number, lo0: number, hi1: number, lo1: number): void
   /** Writes the cache line of entry `index` back to memory; needed where the unit is not coherent. */

@@ -13,7 +13,7 @@ export class PostedWrites {
   declare private readonly memory: MachineMemory
   declare private readonly clock: Clock
   declare private readonly delay: number
-  /** Per slot: flat-memory offset, length, time. */
+  /** Per slot: flat-memory offset, length (negative once it is overtaken), time. */
   readonly #slots = new Float64Array(SLOTS * 3)
   /** Writes since the last drain; from SLOTS on counted round, for all slots are in use. */
   #recorded = 0
@@ -36,6 +36,16 @@ export class PostedWrites {
     this.#recorded = recorded === 2 * SLOTS - 1 ? SLOTS : recorded + 1
   }
 
+  /** How many of the latest writes may still be on their way. */
+  get underway(): number {
+    const slots = this.#slots
+    const live = Math.min(this.#recorded, SLOTS) * 3
+    let count = 0
+    for (let slot = 0; slot < live; slot += 3)
+      if (slots[slot + 1] !== 0 && slots[slot + 2]! + this.delay > this.clock.now) count++
+    return count
+  }
+
   /** All writes so far have landed. */
   drain(): void {
     this.#recorded = 0
@@ -49,8 +59,8 @@ export class PostedWrites {
       const at = slots[slot]! >>> 0
       const length = slots[slot + 1]!
       const left = slots[slot + 2]! + this.delay - this.clock.now
-      if (length === 0 || left <= 0 || at >>> 12 < index || at >>> 12 >= index + frames) continue
-      slots[slot + 1] = 0
+      if (length <= 0 || left <= 0 || at >>> 12 < index || at >>> 12 >= index + frames) continue
+      slots[slot + 1] = -length
       const data = this.memory.bytes.slice(at, at + length)
       this.clock.after(left, () => this.memory.bytes.set(data, at))
     }

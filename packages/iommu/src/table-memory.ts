@@ -9,6 +9,8 @@ export interface TableMemory {
    * nobody answers, −2 the data is bad.
    */
   entryAt(mfn: number, index: number): number
+  /** The same for a 4-byte entry, `index` 0…1023. Absent: it fails where its 8-byte pair does. */
+  wordAt?(mfn: number, index: number): number
 }
 
 /** Tables in a board's memory: accesses fail where there is no RAM. */

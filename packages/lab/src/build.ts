@@ -36,7 +36,8 @@ export function buildSystem(description: SystemDescription, ports: SystemPorts):
     memory: {
       lowFrames: memory.lowMiB * FRAMES_PER_MIB,
       highFrames: memory.highMiB * FRAMES_PER_MIB,
-      boardBytes: devices.reduce((sum, device) => sum + boardBytes(device) + 2 * MESSAGE_BYTES, 0),
+      // Besides the devices' the IOMMU's own function, where it has one.
+      boardBytes: devices.reduce((sum, device) => sum + boardBytes(device) + 2 * MESSAGE_BYTES, MESSAGE_BYTES),
     },
     seed,
     turn: ports.turn,

@@ -22,7 +22,7 @@ export { PciDevice, Registers } from './pci/pci-device.ts'
 export type { PciDriver, PciId } from './pci/pci-driver.ts'
 
 export { bareMetal } from './bare-metal.ts'
-export { streamBlocks, type StreamOptions, type StreamResult } from './block/stream-blocks.ts'
+export { streamBlocks, type StreamFailure, type StreamOptions, type StreamResult } from './block/stream-blocks.ts'
 export { nvmeDriver } from './drivers/nvme/nvme.ts'
 export {
   BlockOp,

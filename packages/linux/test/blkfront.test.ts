@@ -98,7 +98,7 @@ describe('a disk through xenstore, ring, grants and events', () => {
       const result = await streamBlocks(front, xvda, {
         each: (buffer, length) => pieces.push(buffer.read(0, new Uint8Array(length))),
       })
-      expect(result).toEqual({ status: 0, failed: null, bytes: 299_900, requests: 7 })
+      expect(result).toEqual({ status: 0, failed: null, bytes: 299_900, written: 0, requests: 7 })
       const buffer = front.memory.allocate(4096)!
       buffer.fill(0x77)
       const request = new BlockRequest(1, () => {})
@@ -133,7 +133,7 @@ describe('a disk through xenstore, ring, grants and events', () => {
     await withDisk(r, async (xvda) => {
       sink.reversed = true
       const result = await streamBlocks(r.front, xvda, { sink, depth: 5 })
-      expect(result.status).toBe(0)
+      expect(result).toMatchObject({ status: 0, failed: null, bytes: 300_000, written: 300_000 })
     })
     expect(sink.contents).toEqual(r.disk.contents)
     expect(sink.log.at(-1)).toBe('flush')
@@ -150,7 +150,8 @@ describe('a disk through xenstore, ring, grants and events', () => {
         },
       })
       expect(result.status).toBe(BlockStatus.ioError)
-      expect(result.failed!.device).toBe('xvda')
+      expect(result.failed).toMatchObject({ device: 'xvda', op: BlockOp.read, bytes: 45056 })
+      expect(result.failed!.offset % 45056).toBe(0)
       expect(result.bytes).toBeLessThan(300_000)
       r.disk.nextStatus = BlockStatus.ok
       expect((await streamBlocks(r.front, xvda)).status).toBe(BlockStatus.ok)
@@ -160,7 +161,7 @@ describe('a disk through xenstore, ring, grants and events', () => {
   test('an empty disk is read with no request', async () => {
     const r = rig(0)
     await withDisk(r, async (xvda) => {
-      expect(await streamBlocks(r.front, xvda)).toEqual({ status: 0, failed: null, bytes: 0, requests: 0 })
+      expect(await streamBlocks(r.front, xvda)).toEqual({ status: 0, failed: null, bytes: 0, written: 0, requests: 0 })
     })
   })
 

@@ -63,7 +63,10 @@ export class Clock {
   declare private readonly cost: Float64Array
   /** [now, due time of the first event] in ns: doubles in a typed array are not boxed. */
   readonly #time = new Float64Array([0, Infinity])
+  /** The queue: `#events` of its places are in use. It never shrinks, so that scheduling makes no garbage. */
   readonly #heap: Event[] = []
+  #events = 0
+  readonly #nothing = new Event(this, () => {})
   #sequence = 0
   #running = false
 
@@ -121,8 +124,8 @@ export class Clock {
 
   /** Advances to the next event and runs what is due then. False when no event is left. */
   advance(): boolean {
-    const next = this.#heap[0]
-    if (next === undefined) return false
+    if (this.#events === 0) return false
+    const next = this.#heap[0]!
     if (next.due > this.#time[NOW]!) this.#time[NOW] = next.due
     this.#runDue()
     return true
@@ -139,20 +142,23 @@ export class Clock {
     if (event.at !== NOWHERE) this.remove(event)
     event.due = this.#time[NOW]! + Math.max(0, delay)
     event.sequence = this.#sequence++
-    this.#rise(event, this.#heap.push(event) - 1)
+    this.#rise(event, this.#events++)
     this.#time[DUE] = this.#heap[0]!.due
   }
 
   /** @internal */ remove(event: Event): void {
     const heap = this.#heap
     const { at } = event
-    const last = heap.pop()!
+    const end = --this.#events
+    const last = heap[end]!
+    // What is over is not held.
+    heap[end] = this.#nothing
     if (last !== event) {
       if (at > 0 && before(last, heap[(at - 1) >> 1]!)) this.#rise(last, at)
       else this.#sink(last, at)
     }
     event.at = NOWHERE
-    this.#time[DUE] = heap.length > 0 ? heap[0]!.due : Infinity
+    this.#time[DUE] = end > 0 ? heap[0]!.due : Infinity
   }
 
   // Hardware that charges the CPU clock from inside an event must not recurse: the loop below picks up what became due.
@@ -160,7 +166,8 @@ export class Clock {
     if (this.#running) return
     this.#running = true
     try {
-      for (let next = this.#heap[0]; next !== undefined && next.due <= this.#time[NOW]!; next = this.#heap[0]) {
+      while (this.#time[DUE]! <= this.#time[NOW]!) {
+        const next = this.#heap[0]!
         this.remove(next)
         next.action()
       }
@@ -189,8 +196,8 @@ export class Clock {
     let at = from
     for (;;) {
       let child = 2 * at + 1
-      if (child >= heap.length) break
-      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++
+      if (child >= this.#events) break
+      if (child + 1 < this.#events && before(heap[child + 1]!, heap[child]!)) child++
       const below = heap[child]!
       if (!before(below, event)) break
       heap[at] = below

@@ -9,21 +9,28 @@ import { Count } from './costs.ts'
 
 /** Interrupt messages are writes to 0xFEExxxxx (Intel SDM 3A 11.11). */
 export const INTERRUPT_WINDOW = 0xfee
+/** Delivery mode, data 10:8: of fixed (0) and lowest-priority (1) messages 7:0 is a vector; SMI 2, NMI 4, INIT 5 and ExtInt 7 name none. */
+const MODE_SHIFT = 8
+const MODE_MASK = 7
+const LAST_WITH_VECTOR = 1
+
 /** True for a physical or I/O address inside the interrupt window. */
 export const inInterruptWindow = (hi: number, lo: number): boolean => hi === 0 && lo >>> 20 === INTERRUPT_WINDOW
 
 export class InterruptController {
-  readonly #clock: Clock
+  declare private readonly clock: Clock
   readonly #handlers: (((vector: number) => void) | undefined)[] = []
   readonly #requested = new Uint32Array(8)
   /** Messages received per vector since power-on. */
   readonly received = new Uint32Array(256)
+  /** Messages received that name no vector, per delivery mode: they are not this board's to handle. */
+  readonly withoutVector = new Uint32Array(8)
   #held = 0
   /** Something is requested: most holds end without it. */
   #waiting = false
 
   constructor(clock: Clock) {
-    this.#clock = clock
+    this.clock = clock
     clock.afterHardware = () => this.#deliver()
   }
 
@@ -32,10 +39,15 @@ export class InterruptController {
     this.#handlers[vector] = handler ?? undefined
   }
 
-  /** A message from the interrupt window: vector in `data` 7:0. There is one CPU, so the destination is not looked at. */
+  /** A message from the interrupt window: vector in `data` 7:0, delivery mode in 10:8. There is one CPU, so the destination is not looked at. */
   message(data: number): void {
     const vector = data & 0xff
-    this.#clock.count(Count.interruptMessage)
+    const mode = (data >>> MODE_SHIFT) & MODE_MASK
+    this.clock.count(Count.interruptMessage)
+    if (mode > LAST_WITH_VECTOR) {
+      this.withoutVector[mode]!++
+      return
+    }
     this.received[vector]!++
     this.#requested[vector >> 5]! |= 1 << (vector & 31)
     this.#waiting = true
@@ -56,7 +68,7 @@ export class InterruptController {
 
   // Not inside a hardware event: a handler that waits for hardware would wait for ever there.
   #deliver(): void {
-    if (!this.#waiting || this.#held > 0 || this.#clock.inHardware) return
+    if (!this.#waiting || this.#held > 0 || this.clock.inHardware) return
     this.#held++
     try {
       for (let vector = this.#highest(); vector >= 0; vector = this.#highest()) {

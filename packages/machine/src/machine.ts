@@ -21,14 +21,14 @@ export interface MachineOptions {
 }
 
 export class Machine {
-  readonly seed: number
-  readonly clock: Clock
-  readonly random: Random
-  readonly memory: MachineMemory
-  readonly mmio: MmioBus
-  readonly interrupts: InterruptController
-  readonly pci: PciRoot
-  readonly scheduler: Scheduler
+  declare readonly seed: number
+  declare readonly clock: Clock
+  declare readonly random: Random
+  declare readonly memory: MachineMemory
+  declare readonly mmio: MmioBus
+  declare readonly interrupts: InterruptController
+  declare readonly pci: PciRoot
+  declare readonly scheduler: Scheduler
   #trace: TraceSink | null = null
 
   constructor({ memory, seed, turn, costs, timeLimit, hangLimit }: MachineOptions) {

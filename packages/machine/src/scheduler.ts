@@ -9,6 +9,7 @@ import { StateError } from '@iospace/wire'
 import type { Clock } from './clock.ts'
 import { Count } from './costs.ts'
 import type { Random } from './random.ts'
+import { HandlerRing } from './handler-ring.ts'
 import { TaskHung, TaskKilled, TimeLimitPassed } from './task-errors.ts'
 import { type Task, TaskGroup, TaskState, WaitQueue } from './tasks.ts'
 
@@ -29,9 +30,6 @@ export type RunOutcome =
 /** How often the waits of a killed task are refused before it is left alone: more than any chain of cleanups, less than a loop. */
 const MAX_REFUSALS = 100
 
-/** Handlers that were taken from the list of posted ones before it is shortened. */
-const MOST_TAKEN = 256
-
 export interface SchedulerOptions {
   readonly clock: Clock
   readonly random: Random
@@ -44,16 +42,13 @@ export interface SchedulerOptions {
 }
 
 export class Scheduler {
-  readonly clock: Clock
+  declare readonly clock: Clock
   readonly #random: Random
   readonly #turn: () => Promise<void>
   readonly #timeLimit: number
   readonly #hangLimit: number
   readonly #ready: Task[] = []
-  /** Handlers that were posted, and their groups, from `#postedAt` on: two lists, so that posting makes no objects. */
-  readonly #postedGroups: TaskGroup[] = []
-  readonly #postedHandlers: (() => void)[] = []
-  #postedAt = 0
+  readonly #posted = new HandlerRing()
   readonly #groups: TaskGroup[] = []
   /** Tasks that have not ended and are no daemons. */
   #alive = 0
@@ -103,7 +98,7 @@ export class Scheduler {
   async run(): Promise<RunOutcome> {
     for (;;) {
       if (this.clock.now > this.#timeLimit) return this.#late()
-      if (this.#postedAt < this.#postedHandlers.length) this.#runInterrupt()
+      if (!this.#posted.empty) this.#runInterrupt()
       else if (this.#ready.length > 0) await this.#runTask()
       else if (this.#alive === 0) return { kind: 'finished' }
       else if (this.clock.nextDue === Infinity) return { kind: 'stuck', waiting: this.#waiting() }
@@ -169,8 +164,7 @@ export class Scheduler {
   }
 
   /** @internal */ post(group: TaskGroup, handler: () => void): void {
-    this.#postedGroups.push(group)
-    this.#postedHandlers.push(handler)
+    this.#posted.push(group, handler)
   }
 
   /** @internal A new task of a living group. */ begin(task: Task): void {
@@ -194,14 +188,9 @@ export class Scheduler {
   }
 
   #runInterrupt(): void {
-    const group = this.#postedGroups[this.#postedAt]!
-    const handler = this.#postedHandlers[this.#postedAt]!
-    // Emptied before the handler runs, which may post; and shortened now and then, should it never be empty.
-    if (++this.#postedAt === this.#postedHandlers.length || this.#postedAt === MOST_TAKEN) {
-      this.#postedGroups.splice(0, this.#postedAt)
-      this.#postedHandlers.splice(0, this.#postedAt)
-      this.#postedAt = 0
-    }
+    const group = this.#posted.group()
+    // Taken out before it runs: it may post.
+    const handler = this.#posted.shift()
     if (group.dead) return
     this.#startSlice()
     this.clock.charge(Count.eventUpcall)

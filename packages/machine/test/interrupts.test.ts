@@ -17,6 +17,13 @@ test('a message runs the handler of its vector; bits above 7 are not part of it'
   expect([interrupts.received[0x30], clock.counts[Count.interruptMessage]]).toEqual([1, 1])
 })
 
+test('a message of another delivery mode than fixed or lowest priority names no vector (SDM 3A 11.11.2)', () => {
+  const { interrupts, log } = listening(0x30)
+  for (let mode = 0; mode < 8; mode++) interrupts.message((mode << 8) | 0x30)
+  expect([log, interrupts.received[0x30]]).toEqual([[0x30, 0x30], 2])
+  expect([...interrupts.withoutVector]).toEqual([0, 0, 1, 1, 1, 1, 1, 1])
+})
+
 test('messages without a handler are counted and dropped', () => {
   const { interrupts, log } = listening(0x30)
   interrupts.message(0x31)

@@ -13,13 +13,13 @@ export function generalHelp(verbs: readonly Verb[], version: string): string {
     ...columns(verbs.map(({ name, summary }) => [name, summary])),
     '',
     'iospace VERB --help tells a verb’s options; iospace --version the version.',
-    'Exit status: 0 all went as it should, 1 the run failed, 2 the command line makes no sense.',
+    'Exit status: 0 all went as it should, 1 the run failed, 2 the command line or a file makes no sense.',
     '',
   ].join('\n')
 }
 
 /** The help of one verb. */
-export function verbHelp({ name, summary, options, notes }: Verb): string {
+export function verbHelp({ name, summary, operands, options, notes }: Verb): string {
   const rows = Object.entries({ ...options, ...EVERYWHERE }).map(([option, { value, help }]): [string, string] => [
     `--${option}${value === undefined ? '' : ` ${value}`}`,
     help,
@@ -27,7 +27,7 @@ export function verbHelp({ name, summary, options, notes }: Verb): string {
   return [
     `iospace ${name}: ${summary}`,
     '',
-    `Usage: iospace ${name} [OPTIONS]`,
+    `Usage: iospace ${name}${operands === undefined ? '' : ` ${operands}`} [OPTIONS]`,
     '',
     ...columns(rows),
     ...(notes === undefined ? [] : ['', notes]),

@@ -2,11 +2,11 @@
 import { IospaceError } from '@iospace/wire'
 import { generalHelp, verbHelp } from './help.ts'
 import type { Host } from './host.ts'
-import { HostError, UsageError } from './errors.ts'
+import { FileError, HostError, UsageError } from './errors.ts'
 import type { Verb } from './verb.ts'
 
 /**
- * Finds the verb in `argv` and does it. Returns the exit status: 0, 1 for a failed run, 2 for a command line that makes no sense.
+ * Finds the verb in `argv` and does it. Returns the exit status: 0, 1 for a failed run, 2 for a command line or a file that makes no sense.
  * A mistake is one sentence on the error stream, never a stack; only a bug of ours shows one.
  */
 export async function main(host: Host, verbs: readonly Verb[], argv: readonly string[]): Promise<number> {
@@ -15,6 +15,10 @@ export async function main(host: Host, verbs: readonly Verb[], argv: readonly st
   } catch (error) {
     if (error instanceof UsageError) {
       host.err.write(`iospace: ${error.message} (see iospace --help)\n`)
+      return 2
+    }
+    if (error instanceof FileError) {
+      host.err.write(`iospace: ${error.message}\n`)
       return 2
     }
     const bug = error instanceof Error && !(error instanceof IospaceError) && !(error instanceof HostError)

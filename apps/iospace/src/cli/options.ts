@@ -16,21 +16,29 @@ export type OptionValues<S extends OptionSpecs> = {
 
 /**
  * The values of `specs` in `argv`. Every mistake (unknown option, missing or superfluous value, an option given twice, a stray word) is
- * a {@link UsageError}. `verb` is for the message.
+ * a {@link UsageError}. `verb` is for the message. A verb that takes words beside its options gives a list, `operands`, to put them in.
  */
-export function parseOptions<S extends OptionSpecs>(verb: string, specs: S, argv: readonly string[]): OptionValues<S> {
+export function parseOptions<S extends OptionSpecs>(
+  verb: string,
+  specs: S,
+  argv: readonly string[],
+  operands: string[] | null = null,
+): OptionValues<S> {
   const options = Object.fromEntries(
     Object.entries(specs).map(([name, spec]) => [
       name,
       { type: spec.value === undefined ? ('boolean' as const) : ('string' as const) },
     ]),
   )
-  // `pnpm demo -- --image FILE` hands the dashes through; no verb takes other words, so they mean nothing here.
+  // `pnpm demo -- --image FILE` hands the dashes through, so they mean nothing here; a file may be called ./-name.
   const args = argv.filter((word) => word !== '--')
   const { tokens } = parseArgs({ args, options, strict: false, allowPositionals: true, tokens: true })
   const values: Record<string, string | boolean> = {}
   for (const token of tokens) {
-    if (token.kind === 'positional') throw new UsageError(`${verb} takes no “${token.value}”`)
+    if (token.kind === 'positional') {
+      if (operands === null) throw new UsageError(`${verb} takes no “${token.value}”`)
+      operands.push(token.value)
+    }
     if (token.kind !== 'option') continue
     const spec = Object.hasOwn(specs, token.name) ? specs[token.name] : undefined
     if (spec === undefined) throw new UsageError(`${verb} has no option ${token.rawName}${nearest(token.name, specs)}`)

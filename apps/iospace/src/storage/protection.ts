@@ -17,14 +17,14 @@ export interface Protection {
 export const PROTECTION: Readonly<Record<IommuChoice, Protection>> = {
   vtd: {
     isolates: 'each function',
-    interrupts: false, // TODO-flip
+    interrupts: true,
     faultAddresses: true,
     translates: true,
     note: 'read and write rights a page, interrupts by source id',
   },
   amdvi: {
     isolates: 'each function',
-    interrupts: false, // TODO-flip
+    interrupts: true,
     faultAddresses: true,
     translates: true,
     note: 'read and write rights a page, interrupts by source id',

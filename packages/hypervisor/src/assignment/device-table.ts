@@ -1,10 +1,17 @@
-/** Every PCI function that a domain can have (bridges are the hypervisor's), the groups among them, and fencing. */
+/** Every PCI function that a domain can have (bridges and IOMMUs are the hypervisor's), the groups among them, and fencing. */
 import { DriverStatus } from '@iospace/iommu/driver'
-import { Command, Config, PciBridge } from '@iospace/machine'
+import { Command, Config, PciBridge, type PciFunction } from '@iospace/machine'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 import { Device } from './device.ts'
 import { InterruptVectors } from './interrupts.ts'
+
+/** Base class of every kind of bridge. */
+const BRIDGE_CLASS = 0x06
+
+/** Class code of IOMMUs: system peripheral, IOMMU, from the byte behind the revision. */
+const IOMMU_CLASS = 0x08_0600
+const isIommu = ({ config }: PciFunction): boolean => config.read(Config.revision, 4) >>> 8 === IOMMU_CLASS
 
 interface Waiting {
   readonly domain: Domain
@@ -26,7 +33,10 @@ export class DeviceTable {
     for (const fn of pci.functions()) {
       // Bridges forward what is allowed below them; who masters the bus is decided at each function.
       if (fn instanceof PciBridge) pci.configWrite(fn.bdf, Config.command, 2, Command.memory | Command.busMaster)
-      else this.#bySbdf.set(fn.bdf, new Device(fn, core.driver))
+      // Host bridges are no devices: registers of the memory controller and of the GART are in them.
+      // Nor are IOMMUs: what sends the fault interrupt is not for guests to program.
+      else if (fn.config.read(Config.classCode + 2, 1) !== BRIDGE_CLASS && !isIommu(fn))
+        this.#bySbdf.set(fn.bdf, new Device(fn, core.driver))
     }
   }
 

@@ -13,11 +13,11 @@ const PENDING_SEL = vcpu_info.offsets.evtchn_pending_sel
 const FIRST_PORTS = 64
 
 export class EventPorts {
-  readonly #guest: GuestMemory
+  declare private readonly guest: GuestMemory
   /** Frame index of the shared_info page. */
-  readonly #shared: number
+  declare private readonly shared: number
   /** Called when an upcall became due. */
-  readonly #kick: () => void
+  declare private readonly kick: () => void
   /** EVTCHNSTAT by port. */
   state = new Uint8Array(FIRST_PORTS)
   /** Other domain (unbound, interdomain), pirq or virq by port. */
@@ -27,12 +27,12 @@ export class EventPorts {
   /** Port by virq; 0: not bound. */
   readonly virqPort = new Int32Array(NR_VIRQS)
   /** Most ports, from createdomain. */
-  readonly limit: number
+  declare readonly limit: number
 
   constructor(guest: GuestMemory, shared: number, limit: number, kick: () => void) {
-    this.#guest = guest
-    this.#shared = shared
-    this.#kick = kick
+    this.guest = guest
+    this.shared = shared
+    this.kick = kick
     this.limit = Math.min(limit, EVTCHN_2L_NR_CHANNELS)
   }
 
@@ -60,43 +60,43 @@ export class EventPorts {
   /** Frees the port and takes back what was pending on it. */
   free(port: number): void {
     this.bind(port, EVTCHNSTAT.closed, 0)
-    this.#guest.clearBit(this.#shared, PENDING, port)
+    this.guest.clearBit(this.shared, PENDING, port)
   }
 
   /** Marks an event on `port`: pending bit, then unless masked its word's bit in the selector, then the upcall. */
   raise(port: number): void {
-    const guest = this.#guest
-    if (guest.setBit(this.#shared, PENDING, port) || guest.testBit(this.#shared, MASK, port)) return
+    const guest = this.guest
+    if (guest.setBit(this.shared, PENDING, port) || guest.testBit(this.shared, MASK, port)) return
     this.#select(port)
   }
 
   /** Clears the mask; what is pending is delivered. */
   unmask(port: number): void {
-    const guest = this.#guest
-    if (guest.clearBit(this.#shared, MASK, port) && guest.testBit(this.#shared, PENDING, port)) this.#select(port)
+    const guest = this.guest
+    if (guest.clearBit(this.shared, MASK, port) && guest.testBit(this.shared, PENDING, port)) this.#select(port)
   }
 
   pending(port: number): boolean {
-    return this.#guest.testBit(this.#shared, PENDING, port)
+    return this.guest.testBit(this.shared, PENDING, port)
   }
 
   /** True when an upcall is due: something is selected and upcalls are not masked. */
   get upcallDue(): boolean {
-    const word = this.#guest.load32(this.#shared, 0)
+    const word = this.guest.load32(this.shared, 0)
     return ((word >>> (8 * UPCALL_PENDING)) & 0xff) !== 0 && ((word >>> (8 * UPCALL_MASK)) & 0xff) === 0
   }
 
   /** Masks or unmasks upcalls, as the entry and the return of an event handler do. */
   maskUpcalls(masked: boolean): void {
-    const word = this.#guest.load32(this.#shared, 0) & ~(0xff << (8 * UPCALL_MASK))
-    this.#guest.store32(this.#shared, 0, masked ? word | (1 << (8 * UPCALL_MASK)) : word)
+    const word = this.guest.load32(this.shared, 0) & ~(0xff << (8 * UPCALL_MASK))
+    this.guest.store32(this.shared, 0, masked ? word | (1 << (8 * UPCALL_MASK)) : word)
   }
 
   #select(port: number): void {
-    const guest = this.#guest
-    if (guest.setBit(this.#shared, PENDING_SEL, port >> 6)) return
-    guest.setBit(this.#shared, UPCALL_PENDING, 0)
-    this.#kick()
+    const guest = this.guest
+    if (guest.setBit(this.shared, PENDING_SEL, port >> 6)) return
+    guest.setBit(this.shared, UPCALL_PENDING, 0)
+    this.kick()
   }
 
   #grow(): void {

@@ -2,14 +2,18 @@
  * Taking a granted frame into use and letting it go: the one way for host maps, device maps and I/O-space maps alike. Marks the granter's
  * shared entry by compare-exchange, counts per kind of use, and references the frame. Source: xen/common/grant_table.c.
  */
-import { GNTST, GRANT_ENTRIES_PER_FRAME, GTF, grant_entry_v1 } from '@iospace/abi'
+import { Errno, GNTST, GRANT_ENTRIES_PER_FRAME, GTF, grant_entry_v1 } from '@iospace/abi'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
 
 // Constants of other modules as this module's own: those are what the compiler folds.
 const { reading: READING, writing: WRITING, type_mask: TYPE_MASK, permit_access: PERMIT, readonly: READONLY } = GTF
 const OKAY = GNTST.okay
-const PER_FRAME = GRANT_ENTRIES_PER_FRAME
+const { bad_page: BAD_PAGE, general_error: GENERAL_ERROR } = GNTST
+const NOT_ITS = -Errno.ENXIO
+/** Entries of a grant frame are a power of two. */
+const FRAME_SHIFT = Math.log2(GRANT_ENTRIES_PER_FRAME)
+const ENTRY_MASK = GRANT_ENTRIES_PER_FRAME - 1
 const ENTRY_SIZE = grant_entry_v1.size
 const FRAME_OFFSET = grant_entry_v1.offsets.frame
 
@@ -45,32 +49,32 @@ export function pinGrant(
   const { frames } = core
   if (ref >= grants.entries) return GNTST.bad_gntref
   const pin = grants.pin[ref]!
-  if (pin !== 0 && (grants.mapper[ref] !== mapper.domid || (pin & FULL) !== 0)) return GNTST.general_error
+  if (pin !== 0 && (grants.mapper[ref] !== mapper.domid || (pin & FULL) !== 0)) return GENERAL_ERROR
   const marks = (pin === 0 ? READING : 0) | (!readonly && (pin & WRITES) === 0 ? WRITING : 0)
   if (marks !== 0) {
     const status = markEntry(core, granter, ref, mapper.domid, pin === 0, readonly)
     if (status !== OKAY) return status
   }
+  let held = 0
   if (pin === 0) {
     // Read once: from here on the entry's frame no longer matters.
     const index = core.memory.frameIndex(entryWord(core, granter, ref, FRAME_OFFSET))
-    if (!frames.belongsTo(index, granter.domid)) {
+    const acquired = frames.acquire(index, granter.domid, !readonly)
+    if (acquired !== 0) {
       clearMarks(core, granter, ref, marks)
-      return GNTST.bad_page
+      return acquired === NOT_ITS ? BAD_PAGE : GENERAL_ERROR
     }
     grants.frame[ref] = index
     grants.mapper[ref] = mapper.domid
+    held = 1
   }
   const index = grants.frame[ref]!
   const parts = use === (USE_HOST | USE_DEVICE) ? 2 : 1
-  for (let part = 0; part < parts; part++) {
+  for (let part = held; part < parts; part++) {
     if (!readonly && !frames.getWritable(index)) {
-      for (; part > 0; part--) {
-        frames.putWritable(index)
-        frames.put(index)
-      }
+      for (; part > 0; part--) frames.drop(index, true)
       clearMarks(core, granter, ref, marks)
-      return GNTST.general_error
+      return GENERAL_ERROR
     }
     frames.hold(index)
   }
@@ -90,10 +94,7 @@ export function unpinGrant(core: Core, granter: Domain, ref: number, readonly: b
   if (clear !== 0) clearMarks(core, granter, ref, clear)
   // Last: this may free the granter's last frame, and with it the granter.
   const parts = use === (USE_HOST | USE_DEVICE) ? 2 : 1
-  for (let part = 0; part < parts; part++) {
-    if (!readonly) core.frames.putWritable(index)
-    core.frames.put(index)
-  }
+  for (let part = 0; part < parts; part++) core.frames.drop(index, !readonly)
 }
 
 function one(readonly: boolean, use: number): number {
@@ -104,16 +105,16 @@ function one(readonly: boolean, use: number): number {
 }
 
 function entryAt(ref: number): number {
-  return (ref % PER_FRAME) * ENTRY_SIZE
+  return (ref & ENTRY_MASK) * ENTRY_SIZE
 }
 
 function entryWord(core: Core, granter: Domain, ref: number, offset: number): number {
-  return core.guest.load32(granter.grants.frames[Math.floor(ref / PER_FRAME)]!, entryAt(ref) + offset)
+  return core.guest.load32(granter.grants.frames[ref >>> FRAME_SHIFT]!, entryAt(ref) + offset)
 }
 
 /** Checks type, domain and read-only of the entry and marks it, as one event on its first word. */
 function markEntry(core: Core, granter: Domain, ref: number, domid: number, fresh: boolean, readonly: boolean): number {
-  const frame = granter.grants.frames[Math.floor(ref / PER_FRAME)]!
+  const frame = granter.grants.frames[ref >>> FRAME_SHIFT]!
   const at = entryAt(ref)
   let word = core.guest.load32(frame, at)
   for (let tries = 0; tries < TRIES; tries++) {
@@ -128,7 +129,7 @@ function markEntry(core: Core, granter: Domain, ref: number, domid: number, fres
 }
 
 function clearMarks(core: Core, granter: Domain, ref: number, marks: number): void {
-  const frame = granter.grants.frames[Math.floor(ref / PER_FRAME)]!
+  const frame = granter.grants.frames[ref >>> FRAME_SHIFT]!
   const at = entryAt(ref)
   for (;;) {
     const word = core.guest.load32(frame, at)

@@ -12,9 +12,9 @@ const PAGE_DEPTH = 1024
 const FIRST_ARENA = 1024
 
 export class AddressAllocator {
-  readonly #tree: PageTree
-  readonly #first: number
-  readonly #end: number
+  declare private readonly tree: PageTree
+  declare private readonly first: number
+  declare private readonly end: number
   /** Single pages, and behind them the other sizes. */
   readonly #magazines = new Int32Array(PAGE_DEPTH + SIZES * DEPTH)
   readonly #held = new Int32Array(SIZES)
@@ -23,11 +23,11 @@ export class AddressAllocator {
 
   /** Pages [`first`, `end`) of the space; page 0 is never given out. */
   constructor(tree: PageTree, first: number, end: number) {
-    this.#tree = tree
-    this.#first = Math.max(1, first)
-    this.#end = end
-    this.#cursor = this.#first
-    this.#arenaEnd = Math.min(end, this.#first + FIRST_ARENA)
+    this.tree = tree
+    this.first = Math.max(1, first)
+    this.end = end
+    this.#cursor = this.first
+    this.#arenaEnd = Math.min(end, this.first + FIRST_ARENA)
   }
 
   /**
@@ -40,10 +40,10 @@ export class AddressAllocator {
       while (this.#held[pages - 1]! > 0) {
         const page = this.#magazines[base + --this.#held[pages - 1]!]!
         if (page + pages > limit || !fits(page, pages, alignBits, boundaryBits)) break
-        if (this.#tree.lastTaken(page, pages) < 0) return page
+        if (this.tree.lastTaken(page, pages) < 0) return page
       }
     }
-    return this.#fresh(pages, Math.min(limit, this.#end), alignBits, boundaryBits)
+    return this.#fresh(pages, Math.min(limit, this.end), alignBits, boundaryBits)
   }
 
   /** {@link find} for one page without further wishes, and marks it with `value` at once. */
@@ -52,10 +52,10 @@ export class AddressAllocator {
     while (held[0]! > 0) {
       const page = this.#magazines[--held[0]!]!
       if (page >= limit) break
-      if (this.#tree.claim(page, value)) return page
+      if (this.tree.claim(page, value)) return page
     }
-    const page = this.#fresh(1, limit < this.#end ? limit : this.#end, 0, -1)
-    if (page >= 0) this.#tree.set(page, value)
+    const page = this.#fresh(1, limit < this.end ? limit : this.end, 0, -1)
+    if (page >= 0) this.tree.set(page, value)
     return page
   }
 
@@ -68,10 +68,10 @@ export class AddressAllocator {
   #fresh(pages: number, end: number, alignBits: number, boundaryBits: number): number {
     let stop = Math.min(this.#arenaEnd, end)
     let page = this.#search(this.#cursor, stop, pages, alignBits, boundaryBits)
-    if (page < 0) page = this.#search(this.#first, Math.min(stop, this.#cursor + pages), pages, alignBits, boundaryBits)
+    if (page < 0) page = this.#search(this.first, Math.min(stop, this.#cursor + pages), pages, alignBits, boundaryBits)
     while (page < 0 && this.#arenaEnd < end) {
-      const from = Math.max(this.#first, this.#arenaEnd - pages)
-      this.#arenaEnd = Math.min(this.#end, this.#first + 2 * (this.#arenaEnd - this.#first))
+      const from = Math.max(this.first, this.#arenaEnd - pages)
+      this.#arenaEnd = Math.min(this.end, this.first + 2 * (this.#arenaEnd - this.first))
       stop = Math.min(this.#arenaEnd, end)
       page = this.#search(from, stop, pages, alignBits, boundaryBits)
     }
@@ -90,9 +90,9 @@ export class AddressAllocator {
         page = next
         continue
       }
-      const taken = this.#tree.lastTaken(page, pages)
+      const taken = this.tree.lastTaken(page, pages)
       if (taken < 0) return page
-      page = this.#tree.nextFree(taken + 1, end)
+      page = this.tree.nextFree(taken + 1, end)
     }
   }
 }

@@ -71,12 +71,12 @@ export function tableOf(domain: Domain, id: number): number {
   return domain.spaces.get(id)?.table ?? -1
 }
 
-/** The narrowest table that reaches all memory, or the widest. */
+/** Width of the narrowest table that reaches all memory that any of them reaches. */
 function widthOfMemory({ memory }: Core, driver: IommuDriver): number {
   const { tableWidths } = driver.capabilities
-  const last = memory.highFrames > 0 ? HIGH_RAM_FRAME + memory.highFrames : memory.lowFrames
-  const reaching = tableWidths.filter((width) => 2 ** width >= last * PAGE_SIZE)
-  return reaching.length > 0 ? Math.min(...reaching) : widest(driver)
+  const reachesHigh = memory.highFrames > 0 && 2 ** widest(driver) > HIGH_RAM_FRAME * PAGE_SIZE
+  const frames = reachesHigh ? HIGH_RAM_FRAME + memory.highFrames : memory.lowFrames
+  return Math.min(widest(driver), ...tableWidths.filter((width) => 2 ** width >= frames * PAGE_SIZE))
 }
 
 /** The widest table that the unit has, in bits. */

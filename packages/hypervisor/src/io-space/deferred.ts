@@ -10,7 +10,7 @@ import { completeInvalidations } from './invalidate.ts'
 const FEW = 32
 
 export class Deferred {
-  readonly #space: Space
+  declare private readonly space: Space
   /** Page, pages by entry. */
   #ranges = new Int32Array(4 * FEW)
   entries = 0
@@ -25,7 +25,7 @@ export class Deferred {
   #stuck = 0
 
   constructor(space: Space) {
-    this.#space = space
+    this.space = space
   }
 
   /** Pages in the pending ranges. */
@@ -39,7 +39,7 @@ export class Deferred {
   add(page: number, pages: number): void {
     const at = this.entries * 2
     if (at === this.#ranges.length) this.#grow()
-    if (at === 0) this.since = this.#space.core.clock.now
+    if (at === 0) this.since = this.space.core.clock.now
     this.#ranges[at] = page
     this.#ranges[at + 1] = pages
     this.entries++
@@ -57,7 +57,7 @@ export class Deferred {
   complete(): boolean {
     const { entries } = this
     if (entries > 0) {
-      const space = this.#space
+      const space = this.space
       const ranges = this.#ranges
       if (entries > FEW) space.driver.queueTableInvalidation(space.table)
       else for (let i = 0; i < entries; i++) space.queue(ranges[i * 2]!, ranges[i * 2 + 1]!)
@@ -83,7 +83,7 @@ export class Deferred {
   }
 
   #fail(): void {
-    const { core, domain } = this.#space
+    const { core, domain } = this.space
     domain.stuck -= this.#stuck
     if (this.#stuck === 0) core.devices.afterReset(domain, () => this.#retry())
     this.#stuck = this.pages
@@ -91,12 +91,12 @@ export class Deferred {
   }
 
   #succeed(): void {
-    this.#space.domain.stuck -= this.#stuck
+    this.space.domain.stuck -= this.#stuck
     this.#stuck = 0
   }
 
   #retry(): void {
-    if (this.#space.dead) return
+    if (this.space.dead) return
     this.#succeed()
     this.complete()
   }

@@ -12,7 +12,10 @@ const LIMIT = 2 ** 20
 export function mapDeviceGrant(core: Core, space: Space, index: number, readonly: boolean): number {
   const page = space.addresses.find(1, LIMIT, 0, -1)
   if (page < 0) return -1
-  const access = readonly ? Mark.read : Mark.read | Mark.write
+  // What the hardware has no entry for: a device that nothing confines reaches the page with every right anyway.
+  const exact = !readonly || core.driver!.capabilities.readOnly
+  if (!exact && core.confines) return -1
+  const access = readonly && exact ? Mark.read : Mark.read | Mark.write
   if (space.store(page, core.mfn(index), 1, access, true) !== 0) return -1
   space.mark(page, index, access | Mark.start | Mark.end | Mark.grant | Mark.device)
   core.books.mappingsMade++

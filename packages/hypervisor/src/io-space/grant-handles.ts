@@ -47,7 +47,7 @@ export class GrantHandles {
 
   free(domain: Domain, slot: number): void {
     this.#live[slot] = 0
-    this.#generation[slot] = (this.#generation[slot]! + 1) % GENERATIONS
+    this.#generation[slot] = (this.#generation[slot]! + 1) & (GENERATIONS - 1)
     this.#next[slot] = this.#head
     this.#head = slot
     domain.maptrack.used--

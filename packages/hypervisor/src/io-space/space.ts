@@ -40,24 +40,24 @@ export interface SpaceWindow {
 }
 
 export class Space {
-  readonly id: number
-  readonly domain: Domain
-  readonly table: number
-  readonly window: SpaceWindow
+  declare readonly id: number
+  declare readonly domain: Domain
+  declare readonly table: number
+  declare readonly window: SpaceWindow
   /** Bit n: entries of access n are exact. */
-  readonly exactAccess: number
+  declare readonly exactAccess: number
   /** Width of its table, and what the hardware promised when it was made. */
-  readonly addressBits: number
+  declare readonly addressBits: number
   /** Pages inside the window that devices do not reach through it. */
-  readonly kept: readonly SpaceWindow[]
+  declare readonly kept: readonly SpaceWindow[]
   readonly pages = new PageTree()
-  readonly addresses: AddressAllocator
+  declare readonly addresses: AddressAllocator
   readonly grants = new GrantHandles()
-  readonly deferred: Deferred
+  declare readonly deferred: Deferred
   /** Unmaps leave their invalidations pending unless the call says otherwise. */
-  readonly defers: boolean
-  readonly core: Core
-  readonly driver: IommuDriver
+  declare readonly defers: boolean
+  declare readonly core: Core
+  declare readonly driver: IommuDriver
   /** Mapped pages, those of grants included. */
   mapped = 0
   /** A timer will complete what is pending. */
@@ -173,7 +173,9 @@ export class Space {
     const { frames } = this.core
     // Memory is counted here, grants where they are released.
     let forgotten = 0
-    for (let i = 0; i < count; i++) {
+    // Last first: what is freed last is given out first, so a batch of the same size gets the same pages in the same order, side by side,
+    // and ends in one invalidation.
+    for (let i = count - 1; i >= 0; i--) {
       const page = ranges[i * 2]!
       const length = ranges[i * 2 + 1]!
       for (let j = 0; j < length; j++) {

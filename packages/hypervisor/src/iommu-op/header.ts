@@ -117,6 +117,12 @@ function takeList(call: Call, rules: Rules, list: OpenList): boolean {
   const pointer = (w[word + 1]! >>> 0) * 2 ** 32 + (w[word]! >>> 0)
   const { stride, count } = list
   const size = rules.elementSize
+  if (
+    stride === size &&
+    w[word + 1] === 0 &&
+    call.list.takeArray(core.frames, caller.p2m, core.memory, w[word]!, count * size, call.listAt)
+  )
+    return true
   if (!call.list.take(core.frames, caller.p2m, pointer, count * stride, true)) return false
   if (stride === size) {
     call.list.copyIn(core.memory, 0, call.listAt, count * size)

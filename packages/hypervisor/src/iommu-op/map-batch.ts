@@ -36,7 +36,7 @@ export interface Prepared {
 }
 
 export class MapBatch {
-  readonly #call: Call
+  declare private readonly call: Call
   #space!: Space
   /** The element that was prepared last. */
   page = -1
@@ -55,7 +55,7 @@ export class MapBatch {
   #chainPicked = false
 
   constructor(call: Call) {
-    this.#call = call
+    this.call = call
   }
 
   begin(space: Space): void {
@@ -77,7 +77,7 @@ export class MapBatch {
 
   /** Checks element `i`, takes its references, finds its address. On success {@link store} or {@link unprepare} must follow. */
   prepare(i: number): number {
-    const call = this.#call
+    const call = this.call
     const space = this.#space
     const w = call.words
     const at = this.#wordOf(i)
@@ -196,7 +196,7 @@ export class MapBatch {
 
   /** True when element `i` follows the one before it. */
   chainGoesOn(i: number): boolean {
-    const { words: w, elements } = this.#call
+    const { words: w, elements } = this.call
     return i < elements.count && ((w[this.#wordOf(i) + E.flags]! >>> FLAGS_SHIFT) & FOLLOWS) !== 0
   }
 
@@ -211,7 +211,7 @@ export class MapBatch {
 
   /** Writes the OUT fields of element `i`. */
   answer(i: number, rc: number): void {
-    const call = this.#call
+    const call = this.call
     const { memory } = call.core
     const { list } = call
     const at = i * call.elements.stride
@@ -228,7 +228,7 @@ export class MapBatch {
   }
 
   #malformed(i: number, at: number, flags: number): number {
-    const { words: w, elements } = this.#call
+    const { words: w, elements } = this.call
     const shape = w[at + E.align]!
     const access = w[at + E.access]! & 0xffff
     const chosen = flags & (ANY | FOLLOWS)
@@ -281,7 +281,7 @@ export class MapBatch {
 
   /** Pages of the elements that follow element `i` directly. */
   #chainBehind(i: number): number {
-    const { words: w } = this.#call
+    const { words: w } = this.call
     let total = 0
     for (let j = i + 1; this.chainGoesOn(j); j++) {
       const at = this.#wordOf(j)
@@ -291,7 +291,7 @@ export class MapBatch {
   }
 
   #wordOf(i: number): number {
-    return (this.#call.listAt + i * SIZE) >> 2
+    return (this.call.listAt + i * SIZE) >> 2
   }
 }
 

@@ -85,7 +85,7 @@ function mapElement(call: Call, space: Space, i: number): number {
     answer(call, out, GNTST.general_error, 0, error)
     return error
   }
-  const status = enter(call, space, at, page, access)
+  const status = enter(call, space, at, page, wanted, access)
   if (status < 0) {
     error = enterError === 0 ? GNTST_ERRNO[-status]! : enterError
     answer(call, out, status, 0, error)
@@ -106,7 +106,7 @@ function mapElement(call: Call, space: Space, i: number): number {
 let enterError = 0
 
 /** Pins, places, stores: the slot of the handle, or a GNTST with nothing changed. `page` −1: the hypervisor picks. */
-function enter(call: Call, space: Space, at: number, page: number, access: number): number {
+function enter(call: Call, space: Space, at: number, page: number, wanted: number, access: number): number {
   const { core, words: w } = call
   const { domain, grants } = space
   const ref = w[at + E.ref]! >>> 0
@@ -120,7 +120,8 @@ function enter(call: Call, space: Space, at: number, page: number, access: numbe
     enterError = -Errno.ENOBUFS
     return GNTST.no_space
   }
-  const readonly = (access & WRITE_ACCESS) === 0
+  // Where nothing confines the device it reaches the page with every right anyway, so a read-only grant loses nothing.
+  const readonly = ((core.confines ? access : wanted) & WRITE_ACCESS) === 0
   const status = pinGrant(core, granter, ref, domain, readonly, DEVICE_USE)
   if (status !== OKAY) {
     grants.free(domain, slot)
@@ -167,7 +168,7 @@ function explicit(space: Space, page: number): number {
   return page + 1 > ALL_PAGES ? -Errno.EOVERFLOW : space.checkFree(page, 1)
 }
 
-/** The access that the hardware can express; 0 when it needs WIDEN and may not. A read-only grant is never widened to write: pinning refuses. */
+/** The access that the hardware can express; 0 when it needs WIDEN and may not. A read-only grant is not widened to write: pinning refuses. */
 function grantable(space: Space, access: number, flags: number): number {
   const { readOnly, writeOnly } = space.driver.capabilities
   if (access === BOTH || (access === READ_ACCESS ? readOnly : writeOnly)) return access

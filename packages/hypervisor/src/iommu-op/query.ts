@@ -41,7 +41,8 @@ function features(capabilities: IommuCapabilities, domain: Domain): number {
   return (
     (capabilities.interruptIsolation ? IOMMU_FEATURE.INTERRUPTS_ISOLATED : 0) |
     (capabilities.dirtyBits ? IOMMU_FEATURE.DIRTY_EXACT : 0) |
-    (capabilities.granularity === 'function' ? IOMMU_FEATURE.BLOCKING | IOMMU_FEATURE.HITLESS_ATTACH : 0) |
+    (capabilities.granularity === 'none' ? 0 : IOMMU_FEATURE.BLOCKING) |
+    (capabilities.granularity === 'function' ? IOMMU_FEATURE.HITLESS_ATTACH : 0) |
     (capabilities.faultRecords ? IOMMU_FEATURE.FAULT_REPORTS : 0) |
     (domain.limits.maxDeferred > 0 ? IOMMU_FEATURE.DEFERRED : 0)
   )

@@ -40,12 +40,24 @@ export function give(core: Core, domain: Domain, order: number, addressBits: num
   const count = 1 << order
   if (frames.owned[domain.domid]! + count > domain.maxPages) return -1
   for (let i = 0; pfn >= 0 && i < count; i++) if (!domain.p2m.vacant(pfn + i)) return -1
-  const index =
-    order === 0 ? frames.allocate(domain.domid, addressBits) : frames.allocateRun(domain.domid, order, addressBits)
+  if (order === 0) return giveOne(core, domain, addressBits, pfn)
+  const index = frames.allocateRun(domain.domid, order, addressBits)
   if (index < 0) return -1
   const taken = Array.from({ length: count }, (_, i) => index + i)
   if (!enterMirror(core, domain, taken)) return -1
   for (let i = 0; pfn >= 0 && i < count; i++) domain.p2m.set(pfn + i, index + i, SlotKind.memory)
+  return index
+}
+
+/** {@link give} of one frame: what every page of a new domain comes through, so without lists. */
+function giveOne({ frames }: Core, { domid, mirror, p2m }: Domain, addressBits: number, pfn: number): number {
+  const index = frames.allocate(domid, addressBits)
+  if (index < 0) return -1
+  if (mirror !== null && !mirror.addOwn(index)) {
+    frames.release(index)
+    return -1
+  }
+  if (pfn >= 0) p2m.set(pfn, index, SlotKind.memory)
   return index
 }
 

@@ -1,5 +1,15 @@
 /** Arithmetic on I/O addresses and addresses in entries, as (high, low) 32-bit halves. */
+import { INTERRUPT_WINDOW } from '@iospace/machine'
 import { levelShift, PageEntry, widthOf } from './spec/entries.ts'
+
+/** HyperTransport's interrupt range 0xFD_F8xx_xxxx: no device writes there by itself. */
+const TUNNEL_HIGH = 0xfd
+const TUNNEL_LOW = 0xf8
+
+/** Whether requests at (`hi`:`lo`) are interrupts, which are never translated. */
+export function inInterruptRange(hi: number, lo: number): boolean {
+  return (hi === 0 && lo >>> 20 === INTERRUPT_WINDOW) || (hi === TUNNEL_HIGH && lo >>> 24 === TUNNEL_LOW)
+}
 
 /** log2 of the bytes of a leaf with NextLevel 7: the first zero bit from 12 up is its highest offset bit. 53 when there is none. */
 export function sizeShift(upper: number, low: number): number {

@@ -11,6 +11,7 @@ import {
   type DriverPort,
   type IommuCapabilities,
   type IommuDriver,
+  type InterruptMessage,
   type IommuFault,
 } from '../iommu-driver.ts'
 import { RadixEntries } from '../radix/entries.ts'
@@ -21,12 +22,17 @@ import { RadixUnmapper } from '../radix/unmapper.ts'
 import { beyondHigh } from './addresses.ts'
 import type { DriverCommands } from './driver/commands.ts'
 import { amdviFormat } from './driver/format.ts'
+import { INTERRUPT_TABLE_ORDER } from './driver/interrupt-tables.ts'
 import { type AmdviDriverOptions, DriverUnit } from './driver/unit.ts'
 import { widthOf } from './spec/entries.ts'
 
 export type { AmdviDriverOptions } from './driver/unit.ts'
 
 const DOMAINS = 0x1_0000
+/** HyperTransport's interrupt range: first byte, byte behind. */
+const TUNNEL = [0xfd_f800_0000, 0xfd_f900_0000] as const
+/** Address of every interrupt message: that of the first CPU. */
+const MESSAGE_ADDRESS = 0xfee0_0000 | 0
 /** Tables of fewer levels are of no use: the unit has them all. */
 const MIN_LEVELS = 3
 
@@ -65,11 +71,11 @@ export class AmdviDriver implements IommuDriver {
       tableWidths: widths,
       tableOrder: 0,
       window: { first: 0, end: Math.min(2 ** widths.at(-1)!, 2 ** 53) },
-      untranslated: [],
+      untranslated: [TUNNEL],
       granularity: 'function',
       writeOnly: true,
       readOnly: true,
-      interruptIsolation: false,
+      interruptIsolation: true,
       faultRecords: true,
       faultInterrupt: true,
       coherent: true,
@@ -136,12 +142,17 @@ export class AmdviDriver implements IommuDriver {
     const { devices } = this.unit
     if (devices === null || !devices.holds(requester)) return DriverStatus.unsupported
     devices.attach(requester, this.tree.root(table), this.tree.levels(table), table)
+    // A block took them away.
+    this.#remapInterrupts(requester)
     return this.#changed(requester, table)
   }
 
   block(requester: number): number {
-    if (this.#attached[requester] === 0) return DriverStatus.ok
-    this.unit.devices?.block(requester)
+    const { devices, interrupts, commands } = this.unit
+    // An earlier block may not have been confirmed.
+    if (this.#attached[requester] === 0 && interrupts.frame(requester) < 0)
+      return commands === null ? DriverStatus.ok : this.completeInvalidations()
+    devices?.block(requester)
     return this.#changed(requester, 0)
   }
 
@@ -207,12 +218,26 @@ export class AmdviDriver implements IommuDriver {
     this.unit.events?.drain(each)
   }
 
-  mapInterrupt(): number {
-    return DriverStatus.unsupported
+  mapInterrupt(requester: number, vector: number, message: InterruptMessage): number {
+    const { devices, interrupts } = this.unit
+    if (devices === null || !devices.holds(requester)) return DriverStatus.unsupported
+    const index = interrupts.add(requester, vector)
+    if (index < 0) return index
+    this.#remapInterrupts(requester)
+    const status = this.#interruptsChanged(requester)
+    if (status !== DriverStatus.ok) {
+      this.#withdraw(requester, index)
+      return status
+    }
+    message.addressLow = MESSAGE_ADDRESS
+    message.addressHigh = 0
+    message.data = index
+    return index
   }
 
-  unmapInterrupt(): number {
-    return DriverStatus.unsupported
+  unmapInterrupt(requester: number, handle: number): number {
+    this.#withdraw(requester, handle)
+    return this.#interruptsChanged(requester)
   }
 
   setFaultInterrupt(addressLow: number, data: number): void {
@@ -242,6 +267,28 @@ export class AmdviDriver implements IommuDriver {
     let status = this.#on.device(requester)
     if (status === DriverStatus.ok && old !== 0) status = this.queueTableInvalidation(old)
     return status === DriverStatus.ok ? this.completeInvalidations() : status
+  }
+
+  #remapInterrupts(requester: number): void {
+    const { devices, interrupts } = this.unit
+    const frame = interrupts.frame(requester)
+    if (frame >= 0) devices!.remapInterrupts(requester, frame, INTERRUPT_TABLE_ORDER)
+  }
+
+  // Blocks an interrupt, and with the last all that the unit finds in its cache of entries.
+  #withdraw(requester: number, index: number): void {
+    const { devices, interrupts } = this.unit
+    interrupts.clear(requester, index)
+    if (interrupts.frame(requester) < 0) devices!.abortInterrupts(requester)
+  }
+
+  // After a change of interrupts: makes the unit forget the old ones, the device table entry first, which leads to them.
+  #interruptsChanged(requester: number): number {
+    let status = this.#on.device(requester)
+    if (status === DriverStatus.ok) status = this.#on.interrupts(requester)
+    if (status === DriverStatus.ok) status = this.completeInvalidations()
+    if (status === DriverStatus.ok) this.unit.interrupts.settle(requester)
+    return status
   }
 
   #map(table: number, hi: number, lo: number, mfn: number, pages: number, access: number, exact4k: boolean): number {

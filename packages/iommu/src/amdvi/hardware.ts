@@ -9,6 +9,7 @@ import { defineRegisters } from './hardware/define-registers.ts'
 import { EventLog } from './hardware/event-log.ts'
 import { AmdviFunction } from './hardware/function.ts'
 import { InterruptRemapper } from './hardware/interrupt-remapper.ts'
+import { StaleHits } from './hardware/stale-hits.ts'
 import { AmdviTranslator } from './hardware/translator.ts'
 import type { AmdviPersonality } from './personalities.ts'
 import { Control, ControlHigh, DeviceTableRegister, Register, REGISTER_BYTES, RingRegister } from './spec/registers.ts'
@@ -29,8 +30,6 @@ export class AmdviHardware implements MmioDevice {
   declare readonly translator: AmdviTranslator
   /** The unit on the PCI bus; for the board to put there. */
   declare readonly function: AmdviFunction
-  /** See stale-hit.ts. */
-  onStaleHit: StaleHitHandler | null = null
   /** Called when Control.Coherent changes: whether the unit looks into CPU caches. */
   onCoherent: (coherent: boolean) => void = () => {}
   readonly #registers = new RegisterFile(REGISTER_BYTES)
@@ -51,8 +50,18 @@ export class AmdviHardware implements MmioDevice {
     this.log = new EventLog(this.#registers, tables, () => this.function.send())
     this.interrupts = new InterruptRemapper(tables, walk, clock, interrupts, personality)
     this.commands = new CommandBuffer(this.#registers, tables, clock, caches, this.interrupts, this.log, personality)
-    this.translator = new AmdviTranslator(machine, personality, walk, caches, this.interrupts, this.log)
+    const staleHits = new StaleHits(memory, new AmdviWalk(tables, personality.features))
+    this.translator = new AmdviTranslator(machine, personality, walk, caches, this.interrupts, this.log, staleHits)
     defineRegisters(this.#registers, personality)
+  }
+
+  /** See stale-hit.ts. */
+  get onStaleHit(): StaleHitHandler | null {
+    return this.translator.onStaleHit
+  }
+
+  set onStaleHit(handler: StaleHitHandler | null) {
+    this.translator.onStaleHit = handler
   }
 
   read32(offset: number): number {

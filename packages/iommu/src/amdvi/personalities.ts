@@ -15,7 +15,7 @@ export interface AmdviPersonality extends AmdviRegisters {
   readonly npCache: boolean
   /** Whether absent entries really are cached; only with {@link npCache}. */
   readonly cachesAbsent: boolean
-  /** Translations by page size: a page of another size is cached in pieces of the next smaller one. */
+  /** Translations by page size: a page of another size is cached in pieces of the next smaller one, of 4 KiB where the others have no ways. */
   readonly iotlb: CacheShape
   readonly iotlb2M: CacheShape
   readonly iotlb1G: CacheShape
@@ -23,8 +23,8 @@ export interface AmdviPersonality extends AmdviRegisters {
   readonly directories: CacheShape
   /** Device table entries, for DMA and for interrupts. */
   readonly devices: CacheShape
-  /** Interrupt table entries: a power of two. */
-  readonly interrupts: number
+  /** Interrupt table entries. */
+  readonly interrupts: CacheShape
   readonly timing: AmdviTiming
 }
 
@@ -53,7 +53,7 @@ function personality(silicon: Silicon): AmdviPersonality {
     iotlb1G: { sets: 16, ways: 1 },
     directories: { sets: 64, ways: 4 },
     devices: { sets: 64, ways: 4 },
-    interrupts: 64,
+    interrupts: { sets: 16, ways: 4 },
     timing: { queue: 160, command: 10, postedWrite: 1000 },
     ...silicon,
     features: decodeFeatures(silicon),
@@ -93,15 +93,15 @@ export const amdviPersonalities = {
     virtualBits: 57,
   }),
   /**
-   * Up to 6 levels, as Zen processors have (their EFR reads 0x…94ADA with HATS 2), with accessed and dirty bits and 2048
-   * interrupts per function.
+   * Up to 6 levels, as Zen processors have (their EFR reads 0x…94ADA with HATS 2; IVinfo 0x00203041: 48 and 64 address bits), with
+   * accessed and dirty bits and 2048 interrupts per function.
    */
   hats6: personality({
     name: 'hats6',
     featuresHigh: FeatureHigh.messageRegisters | FeatureHigh.hostAccessed | FeatureHigh.hostDirty,
     featuresLow: COMMON | (2 << Feature.levelsShift),
     features2: 0x100,
-    physicalBits: 52,
+    physicalBits: 48,
     virtualBits: 64,
   }),
 } as const satisfies Record<string, AmdviPersonality>

@@ -99,6 +99,8 @@ export class AmdviWalk {
     this.domain = 0
     this.suppress = 0
     this.marks = 0
+    this.levels = 0
+    this.table = 0
     const at = this.deviceEntry(deviceTable, pages, requester, observer)
     if (at < 0) return at
     const { words } = this.memory
@@ -129,10 +131,13 @@ export class AmdviWalk {
     const page = Math.floor(requester / DEVICE_ENTRIES_PER_PAGE)
     if (page >= pages) return -Fault.deviceBeyondTable
     const index = (requester % DEVICE_ENTRIES_PER_PAGE) * QUADWORDS_PER_ENTRY
-    const at = this.memory.entryAt(deviceTable + page, index)
+    const { memory } = this
+    let at = memory.entryAt(deviceTable + page, index)
+    for (let quadword = 1; quadword < QUADWORDS_PER_ENTRY && at >= 0; quadword++)
+      at = Math.min(at, memory.entryAt(deviceTable + page, index + quadword))
     if (at < 0) return this.failed(at, deviceTable + page, index, Fault.deviceTableAccess)
     this.reads++
-    if (observer !== null) observer.device(deviceTable + page, index, this.memory.words, at)
+    if (observer !== null) observer.device(deviceTable + page, index, memory.words, at)
     return at
   }
 

@@ -1,8 +1,9 @@
 /**
  * A bounded cache of what a unit knows of each requester: tag, domain with flags, and a table frame. Set-associative, least recently
- * used out first; it answers from itself until it is told to forget.
+ * used out first unless its shape says otherwise; it answers from itself until it is told to forget.
  */
 import { ConfigError } from '@iospace/wire'
+import { Replacement } from './replacement.ts'
 import type { CacheShape } from './translation-bank.ts'
 
 const PRESENT = 0x1_0000
@@ -12,8 +13,9 @@ export class ContextCache {
   declare private readonly words: Int32Array
   declare private readonly ways: number
   declare private readonly setMask: number
+  declare private readonly replacement: Replacement
 
-  constructor({ sets, ways }: CacheShape) {
+  constructor({ sets, ways, replacement }: CacheShape) {
     if (sets < 1 || (sets & (sets - 1)) !== 0)
       throw new ConfigError('context cache sets', sets, 'is not a power of two')
     if (!Number.isInteger(ways) || ways < 1)
@@ -21,6 +23,7 @@ export class ContextCache {
     this.words = new Int32Array(WORDS * sets * ways)
     this.ways = ways
     this.setMask = sets - 1
+    this.replacement = new Replacement(ways, replacement)
   }
 
   /** Where `requester` is, −1 when it is not here. The position is good until the next call of any method. */
@@ -29,6 +32,7 @@ export class ContextCache {
     const first = this.#first(requester)
     for (let at = first; at < first + WORDS * this.ways; at += WORDS) {
       if (words[at] !== (requester | PRESENT)) continue
+      if (!this.replacement.byUse) return at
       if (at !== first) {
         const control = words[at + 1]!
         const table = words[at + 2]!
@@ -51,7 +55,7 @@ export class ContextCache {
   /** Puts in `requester`, which must not be here. */
   insert(requester: number, control: number, table: number): void {
     const first = this.#first(requester)
-    this.#put(first, first + WORDS * (this.ways - 1), requester, control, table)
+    this.#put(first, first + WORDS * this.#victim(first), requester, control, table)
   }
 
   /** Forgets the entries whose requester agrees with `requester` in the bits of `mask` and, if `domain` ≥ 0, whose domain is it. */
@@ -66,6 +70,12 @@ export class ContextCache {
   #first(requester: number): number {
     // Functions of one bus differ in the low bits, buses in the high ones.
     return ((requester ^ (requester >>> 3) ^ (requester >>> 8)) & this.setMask) * WORDS * this.ways
+  }
+
+  // A way that is free, else the one whose turn it is.
+  #victim(first: number): number {
+    for (let way = 0; way < this.ways; way++) if (this.words[first + WORDS * way] === 0) return way
+    return this.replacement.victim()
   }
 
   #put(first: number, last: number, requester: number, control: number, table: number): void {

@@ -23,19 +23,19 @@ export class DirtyLines {
 
   /** Stores an 8-byte entry at word index `at` (even). */
   write(at: number, hi: number, lo: number): void {
-    const line = at & -WORDS_PER_LINE
-    let slot = this.#find(line)
-    if (slot < 0) {
-      slot = this.count === 0 ? 0 : this.#next
-      this.#next = (slot + 1) % LINES
-      if (this.#line[slot]! >= 0) this.#writeBack(slot)
-      this.#line[slot] = line
-      this.count++
-    }
+    const slot = this.#slot(at & -WORDS_PER_LINE)
     const word = at & (WORDS_PER_LINE - 1)
     this.#stored[slot]! |= 3 << word
     this.#data[slot * WORDS_PER_LINE + word] = lo
     this.#data[slot * WORDS_PER_LINE + word + 1] = hi
+  }
+
+  /** Stores a word at word index `at`. */
+  writeWord(at: number, value: number): void {
+    const slot = this.#slot(at & -WORDS_PER_LINE)
+    const word = at & (WORDS_PER_LINE - 1)
+    this.#stored[slot]! |= 1 << word
+    this.#data[slot * WORDS_PER_LINE + word] = value
   }
 
   /** What the CPU reads at word index `at`. */
@@ -55,6 +55,18 @@ export class DirtyLines {
 
   writeBackAll(): void {
     for (let slot = 0; slot < LINES; slot++) if (this.#line[slot]! >= 0) this.#writeBack(slot)
+  }
+
+  // Where `line` is, or is from now on.
+  #slot(line: number): number {
+    const found = this.#find(line)
+    if (found >= 0) return found
+    const slot = this.count === 0 ? 0 : this.#next
+    this.#next = (slot + 1) % LINES
+    if (this.#line[slot]! >= 0) this.#writeBack(slot)
+    this.#line[slot] = line
+    this.count++
+    return slot
   }
 
   #find(line: number): number {

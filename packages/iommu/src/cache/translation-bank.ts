@@ -1,19 +1,22 @@
 /**
- * A bounded cache of translations of one page size, tagged by domain: set-associative, least recently used out first. It answers
- * from itself until it is told to forget: that is what makes a forgotten invalidation visible.
+ * A bounded cache of translations of one page size, tagged by domain: set-associative, least recently used out first unless its shape
+ * says otherwise. It answers from itself until it is told to forget: that is what makes a forgotten invalidation visible.
  *
  * Page numbers are two words: `page` the low 32 bits, `high` the rest (16 bits: I/O addresses of up to 57 bits fit, whatever the
  * page size). An entry is four words: page above the two lowest bits, which the set implies, with the rights in their place (never 0);
  * domain (15:0) and `high` (31:16); frame word (≥ 0); unused. So a hit is three loads from one line and two compares, with no shift that
- * depends on the shape. Inside a set the order is recency: the first way is the latest.
+ * depends on the shape. Inside a set the order is that of use, or where hits do not count of arrival: the first way is the latest.
  */
 import { ConfigError } from '@iospace/wire'
+import { Replacement } from './replacement.ts'
 
 export interface CacheShape {
   /** A power of two, at least 4. */
   readonly sets: number
   /** 0: nothing is ever kept. */
   readonly ways: number
+  /** Who leaves a full set: the least recently used one (the default), the one that came first, or any. */
+  readonly replacement?: 'lru' | 'fifo' | 'random'
 }
 
 const RIGHTS = 3
@@ -29,8 +32,9 @@ export class TranslationBank {
   declare private readonly words: Int32Array
   declare private readonly setMask: number
   declare private readonly setWords: number
+  declare private readonly replacement: Replacement
 
-  constructor({ sets, ways }: CacheShape) {
+  constructor({ sets, ways, replacement }: CacheShape) {
     if (sets < 4 || (sets & (sets - 1)) !== 0)
       throw new ConfigError('cache sets', sets, 'is not a power of two of at least 4')
     if (!Number.isInteger(ways) || ways < 0) throw new ConfigError('cache ways', ways, 'is not a whole number')
@@ -38,6 +42,7 @@ export class TranslationBank {
     this.words = new Int32Array(WORDS * sets * Math.max(1, ways))
     this.setMask = sets - 1
     this.setWords = WORDS * ways
+    this.replacement = new Replacement(ways, replacement)
   }
 
   /** The frame word of a page of `domain` if it is here with every right of `need`; −1 otherwise. */
@@ -49,7 +54,7 @@ export class TranslationBank {
     return this.setWords === WORDS ? -1 : this.#findBehind(at, page | RIGHTS, domain | (high << 16), need | ~RIGHTS)
   }
 
-  /** Puts in a page, in place of what is here of it, else where nothing is, else of the least recently used entry of its set. */
+  /** Puts in a page, in place of what is here of it, else where nothing is, else of the entry of its set that {@link CacheShape.replacement} names. */
   insert(domain: number, page: number, high: number, rights: number, frame: number): void {
     const { setWords, words } = this
     if (setWords === 0) return
@@ -64,7 +69,7 @@ export class TranslationBank {
       }
       if (found === 0 && place < 0) place = at
     }
-    this.#makeRoom(first, place < 0 ? first + setWords - WORDS : place)
+    this.#makeRoom(first, place < 0 ? first + WORDS * this.replacement.victim() : place)
     words[first] = (page & ~RIGHTS) | rights
     words[first + 1] = tag
     words[first + 2] = frame
@@ -119,6 +124,7 @@ export class TranslationBank {
       if (((words[at]! ^ page) & mask) !== 0 || words[at + 1] !== tag) continue
       const found = words[at]!
       const frame = words[at + 2]!
+      if (!this.replacement.byUse) return frame
       this.#makeRoom(first, at)
       words[first] = found
       words[first + 1] = tag

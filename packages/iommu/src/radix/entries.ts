@@ -18,6 +18,9 @@ export class RadixEntries {
   declare private readonly lowRights: number
   declare private readonly highRights: number
   declare private readonly highShift: number
+  declare private readonly pageLow: number
+  declare private readonly largeLow: number
+  declare private readonly fixedHigh: number
 
   constructor(port: DriverPort, format: RadixFormat) {
     this.format = format
@@ -28,6 +31,9 @@ export class RadixEntries {
     this.lowRights = format.lowRights
     this.highRights = format.highRights
     this.highShift = format.highShift
+    this.pageLow = format.pageLow
+    this.largeLow = format.largeLow
+    this.fixedHigh = format.leafHigh
   }
 
   isPresent(frame: number, index: number): boolean {
@@ -61,6 +67,15 @@ export class RadixEntries {
   /** Makes an entry of a table of `level` a leaf to `mfn`. */
   setLeaf(frame: number, index: number, level: number, mfn: number, access: number): void {
     this.port.publish64(frame, index, (mfn >>> 20) | this.#leafHigh(access), (mfn << 12) | this.#leafLow(level, access))
+  }
+
+  /** As {@link setLeaf} for a 4 KiB page where nothing is; false, with nothing changed, where something is. */
+  fill(frame: number, index: number, mfn: number, access: number): boolean {
+    const port = this.port
+    if ((port.loadLow(frame, index) & this.present) !== 0) return false
+    const high = this.fixedHigh | ((access & this.highRights) << this.highShift)
+    port.publish64(frame, index, (mfn >>> 20) | high, (mfn << 12) | this.pageLow | (access & this.lowRights))
+    return true
   }
 
   /** As {@link setLeaf} for `count` entries from `first` on, to frames `step` apart; lines of the table go out one by one. */
@@ -114,12 +129,11 @@ export class RadixEntries {
   }
 
   #leafLow(level: number, access: number): number {
-    const { pageLow, largeLow } = this.format
-    return (level === 1 ? pageLow : largeLow) | (access & this.lowRights)
+    return (level === 1 ? this.pageLow : this.largeLow) | (access & this.lowRights)
   }
 
   #leafHigh(access: number): number {
-    return this.format.leafHigh | ((access & this.highRights) << this.highShift)
+    return this.fixedHigh | ((access & this.highRights) << this.highShift)
   }
 }
 

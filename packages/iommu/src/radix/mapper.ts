@@ -4,6 +4,10 @@ import { ENTRIES, mapped } from './entries.ts'
 import { pagesPerEntry, tableIndex } from './format.ts'
 import { LARGE, type RadixTree } from './tree.ts'
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { ok: OK, noMemory: NO_MEMORY } = DriverStatus
+const LARGE_PAGE = LARGE
+
 export class RadixMapper {
   declare private readonly tree: RadixTree
 
@@ -13,16 +17,12 @@ export class RadixMapper {
 
   /** One 4 KiB page. The slot must be free. */
   mapPage(table: number, hi: number, lo: number, mfn: number, access: number): number {
-    const { entries } = this.tree
-    const leaf = this.tree.leafTable(table, hi, lo, true)
-    if (leaf < 0) {
-      if (leaf === LARGE) throw mapped(hi, lo)
-      return DriverStatus.noMemory
-    }
-    const index = (lo >>> 12) & 511
-    if (entries.isPresent(leaf, index)) throw mapped(hi, lo)
-    entries.setLeaf(leaf, index, 1, mfn, access)
-    return DriverStatus.ok
+    const { tree } = this
+    const leaf = tree.leafTable(table, hi, lo, true)
+    if (leaf === LARGE_PAGE) throw mapped(hi, lo)
+    if (leaf < 0) return NO_MEMORY
+    if (!tree.entries.fill(leaf, (lo >>> 12) & 511, mfn, access)) throw mapped(hi, lo)
+    return OK
   }
 
   /**

@@ -27,6 +27,10 @@ export class RadixTree {
   declare private readonly heights: Uint8Array
   /** Leaf tables by table and 2 MiB page: spares most descents. Emptied of a table whenever one of its directories goes. */
   readonly #leaves = new TranslationBank({ sets: 64, ways: 2 })
+  /** The leaf table that was asked for last: of which table, and of which 2 MiB page below 2^53. 0: of none. */
+  #lastTable = 0
+  #lastPage = 0
+  #lastLeaf = 0
 
   /** `tables`: handles are below it; 0 is none. */
   constructor(port: DriverPort, entries: RadixEntries, tables: number) {
@@ -64,7 +68,7 @@ export class RadixTree {
     this.eachPage(table, (mfn) => this.port.freePage(mfn))
     this.roots[table] = -1
     this.pages[table] = 0
-    this.#leaves.dropRange(table, 0, 0, EVERY_PAGE)
+    this.#forgetLeaves(table)
   }
 
   /** Calls `visit` for every page of `table`, children before parents. */
@@ -121,12 +125,9 @@ export class RadixTree {
   /** The leaf table that covers (`hi`:`lo`): {@link ABSENT} when there is none and, with `make`, no page for one; {@link LARGE} when a larger page is there. */
   leafTable(table: number, hi: number, lo: number, make: boolean): number {
     const page = (hi << 11) | (lo >>> 21)
-    const known = this.#leaves.find(table, page, hi >>> 21, BOTH)
-    if (known >= 0) return known
-    let leaf = this.#searchLeafTable(table, hi, lo)
-    if (leaf === ABSENT && make) leaf = this.tableFor(table, hi, lo, 1)
-    if (leaf >= 0) this.#leaves.insert(table, page, hi >>> 21, BOTH, leaf)
-    return leaf
+    return page === this.#lastPage && table === this.#lastTable && hi >>> 21 === 0
+      ? this.#lastLeaf
+      : this.#findLeafTable(table, hi, lo, page, make)
   }
 
   /** Whether nothing stands where an entry of `level` would map (`hi`:`lo`). */
@@ -145,7 +146,7 @@ export class RadixTree {
   /** Takes the tree of `level` below an entry that no longer leads to it out of use. */
   retire(table: number, frame: number, level: number): void {
     this.changedDirectories = true
-    this.#leaves.dropRange(table, 0, 0, EVERY_PAGE)
+    this.#forgetLeaves(table)
     this.#eachPage(frame, level, (mfn) => {
       this.retired.push(mfn)
       this.pages[table]!--
@@ -157,6 +158,27 @@ export class RadixTree {
     const before = this.retired.length
     this.#pruneBelow(table, this.roots[table]!, this.heights[table]!)
     return this.retired.length - before
+  }
+
+  #findLeafTable(table: number, hi: number, lo: number, page: number, make: boolean): number {
+    let leaf = this.#leaves.find(table, page, hi >>> 21, BOTH)
+    if (leaf < 0) {
+      leaf = this.#searchLeafTable(table, hi, lo)
+      if (leaf === ABSENT && make) leaf = this.tableFor(table, hi, lo, 1)
+      if (leaf < 0) return leaf
+      this.#leaves.insert(table, page, hi >>> 21, BOTH, leaf)
+    }
+    if (hi >>> 21 === 0) {
+      this.#lastTable = table
+      this.#lastPage = page
+      this.#lastLeaf = leaf
+    }
+    return leaf
+  }
+
+  #forgetLeaves(table: number): void {
+    this.#leaves.dropRange(table, 0, 0, EVERY_PAGE)
+    this.#lastTable = 0
   }
 
   #searchLeafTable(table: number, hi: number, lo: number): number {

@@ -7,6 +7,10 @@ import { ABSENT, type RadixTree } from './tree.ts'
 /** Splitting needs at most one page per level and end of the range. */
 const MOST_SPLIT_PAGES = 4
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const OK = DriverStatus.ok
+const NO_TABLE = ABSENT
+
 export class RadixUnmapper {
   declare private readonly port: DriverPort
   declare private readonly tree: RadixTree
@@ -20,7 +24,7 @@ export class RadixUnmapper {
 
   /** Clears `pages` pages; holes are skipped. noMemory changes nothing. */
   unmapRange(table: number, hi: number, lo: number, pages: number): number {
-    if (pages === 1 && this.#clearPage(table, hi, lo)) return DriverStatus.ok
+    if (pages === 1 && this.#clearPage(table, hi, lo)) return OK
     if (!this.#reserve(table, hi, lo, pages)) return DriverStatus.noMemory
     let upper = hi
     let lower = lo
@@ -37,9 +41,10 @@ export class RadixUnmapper {
 
   // The short way for one page with a leaf table; false when a larger page is in the way.
   #clearPage(table: number, hi: number, lo: number): boolean {
-    const leaf = this.tree.leafTable(table, hi, lo, false)
-    if (leaf < 0) return leaf === ABSENT
-    this.tree.entries.clear(leaf, (lo >>> 12) & 511, 1)
+    const { tree } = this
+    const leaf = tree.leafTable(table, hi, lo, false)
+    if (leaf < 0) return leaf === NO_TABLE
+    this.port.publish64(leaf, (lo >>> 12) & 511, 0, 0)
     return true
   }
 

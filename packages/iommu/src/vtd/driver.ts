@@ -11,13 +11,20 @@ import {
   type DriverPort,
   type IommuCapabilities,
   type IommuDriver,
+  type InterruptMessage,
   type IommuFault,
 } from '../iommu-driver.ts'
 import { decodeCapabilities, tableWidths, type VtdCapabilities } from './spec/capabilities.ts'
-import { ContextEntry, PageEntry, RootEntry } from './spec/entries.ts'
+import { ContextEntry, RootEntry } from './spec/entries.ts'
 import { FAULT_RECORD_BYTES, FaultRecord, FaultStatus, GlobalCommand, Granularity, Register } from './spec/registers.ts'
+import { INTERRUPT_TABLE_SIZE, InterruptTable } from './driver/interrupts.ts'
 import { DriverQueue } from './driver/queue.ts'
-import { SecondStageTables } from './driver/tables.ts'
+import { RadixEntries } from '../radix/entries.ts'
+import { InvalidationRange } from '../radix/invalidation-range.ts'
+import { RadixMapper } from '../radix/mapper.ts'
+import { RadixTree } from '../radix/tree.ts'
+import { RadixUnmapper } from '../radix/unmapper.ts'
+import { secondStageFormat } from './driver/format.ts'
 
 export interface VtdDriverOptions {
   /** Physical address of the unit's registers. */
@@ -28,6 +35,10 @@ export interface VtdDriverOptions {
 
 const DEFAULT_TIMEOUT = 10e6
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { ok: OK, noMemory: NO_MEMORY, unsupported: UNSUPPORTED } = DriverStatus
+const BOTH = Access.read | Access.write
+
 export class VtdDriver implements IommuDriver {
   declare readonly capabilities: IommuCapabilities
   declare private readonly port: DriverPort
@@ -35,8 +46,14 @@ export class VtdDriver implements IommuDriver {
   declare private readonly timeout: number
   declare private readonly unit: VtdCapabilities
   declare private readonly pageInvalidation: boolean
-  declare private readonly tables: SecondStageTables
+  /** New mappings are visible to the unit only after a flush of the chipset's write buffer; an invalidation flushes it too. */
+  declare private readonly flushOnMap: boolean
+  declare private readonly tree: RadixTree
+  declare private readonly mapper: RadixMapper
+  declare private readonly unmapper: RadixUnmapper
+  declare private readonly range: InvalidationRange
   #queue: DriverQueue | null = null
+  #interrupts: InterruptTable | null = null
   #rootTable = -1
   /** Context table of each bus, −1 while it has none. */
   readonly #contexts = new Int32Array(256).fill(-1)
@@ -45,11 +62,6 @@ export class VtdDriver implements IommuDriver {
   declare private readonly requesters: Int32Array
   readonly #freeDomains: number[] = []
   #nextDomain = 1
-  /** The range that the next descriptor will name: neighbours are joined into one. No table: there is none. */
-  #rangeTable = 0
-  #rangeHi = 0
-  #rangeLo = 0
-  #rangePages = 0
   /** Upper halves that are beyond the width of each table: bits of them. */
   declare private readonly beyond: Int32Array
   readonly #fault: IommuFault = {
@@ -74,8 +86,12 @@ export class VtdDriver implements IommuDriver {
     this.timeout = timeout
     this.unit = unit
     this.pageInvalidation = unit.pageInvalidation
+    this.flushOnMap = unit.writeBufferFlush && !unit.cachingMode
     const domains = 2 ** unit.domainBits
-    this.tables = new SecondStageTables(port, unit, domains)
+    this.tree = new RadixTree(port, new RadixEntries(port, secondStageFormat(unit)), domains)
+    this.mapper = new RadixMapper(this.tree)
+    this.unmapper = new RadixUnmapper(port, this.tree)
+    this.range = new InvalidationRange({ block: (table, hi, lo, order) => this.#queueBlock(table, hi, lo, order) })
     this.requesters = new Int32Array(domains)
     this.beyond = new Int32Array(domains).fill(-1)
     const widths = tableWidths(unit)
@@ -90,7 +106,7 @@ export class VtdDriver implements IommuDriver {
       granularity: 'function',
       writeOnly: true,
       readOnly: true,
-      interruptIsolation: false,
+      interruptIsolation: unit.interruptRemapping,
       faultRecords: true,
       faultInterrupt: true,
       coherent: unit.coherent,
@@ -104,12 +120,15 @@ export class VtdDriver implements IommuDriver {
   enable(): number {
     if (this.#queue !== null) throw new StateError('VT-d driver', 'enabled twice')
     const status = this.#enable()
-    if (status !== DriverStatus.ok) this.#release()
+    if (status === DriverStatus.ok) return status
+    if (this.#interrupts !== null) this.#command(GlobalCommand.interruptRemapping, false)
+    this.#release()
     return status
   }
 
   disable(): void {
     this.#command(GlobalCommand.translation, false)
+    if (this.#interrupts !== null) this.#command(GlobalCommand.interruptRemapping, false)
     if (this.#queue !== null) this.#queue.complete()
     this.#command(GlobalCommand.queue, false)
     this.#release()
@@ -125,7 +144,7 @@ export class VtdDriver implements IommuDriver {
     const recycled = this.#freeDomains.length > 0
     if (!recycled && this.#nextDomain > this.capabilities.tables) return DriverStatus.noTable
     const table = recycled ? this.#freeDomains.at(-1)! : this.#nextDomain
-    const status = this.tables.create(table, levels)
+    const status = this.tree.create(table, levels)
     if (status !== DriverStatus.ok) return status
     this.beyond[table] = -1 << (addressBits - 32)
     if (recycled) this.#freeDomains.pop()
@@ -140,7 +159,7 @@ export class VtdDriver implements IommuDriver {
     const queued = this.queueTableInvalidation(table)
     const status = queued === DriverStatus.ok ? this.completeInvalidations() : queued
     if (status !== DriverStatus.ok) return status
-    this.tables.destroy(table)
+    this.tree.destroy(table)
     this.beyond[table] = -1
     this.#freeDomains.push(table)
     return DriverStatus.ok
@@ -150,8 +169,8 @@ export class VtdDriver implements IommuDriver {
     this.#mustExist(table)
     const bus = requester >>> 8
     if (this.#contexts[bus]! < 0 && !this.#addContextTable(bus)) return DriverStatus.noMemory
-    const root = this.tables.root(table)
-    const upper = (table << ContextEntry.domainShift) | (this.tables.levels(table) - 2)
+    const root = this.tree.root(table)
+    const upper = (table << ContextEntry.domainShift) | (this.tree.levels(table) - 2)
     return this.#setContext(requester, table, 0, upper, root >>> 20, (root << 12) | ContextEntry.present)
   }
 
@@ -161,75 +180,58 @@ export class VtdDriver implements IommuDriver {
   }
 
   map(table: number, hi: number, lo: number, mfn: number, pages: number, access: number, exact4k = false): number {
-    if (!this.#fits(table, hi, lo, pages)) return DriverStatus.unsupported
-    const rights = (access & Access.read ? PageEntry.read : 0) | (access & Access.write ? PageEntry.write : 0)
-    if (rights === 0) return DriverStatus.unsupported
-    const status = this.#map(table, hi, lo, mfn, pages, rights, exact4k)
-    if (status !== DriverStatus.noMemory || this.reclaim(table) <= 0) return status
-    return this.#map(table, hi, lo, mfn, pages, rights, exact4k)
+    if (!this.#fits(table, hi, lo, pages)) return UNSUPPORTED
+    const rights = access & BOTH
+    if (rights === 0) return UNSUPPORTED
+    let status = this.#map(table, hi, lo, mfn, pages, rights, exact4k)
+    if (status === NO_MEMORY && this.reclaim(table) > 0)
+      status = this.#map(table, hi, lo, mfn, pages, rights, exact4k)
+    return status === OK && this.flushOnMap ? this.#flushMapped(table, hi, lo, pages) : status
   }
 
   unmap(table: number, hi: number, lo: number, pages: number): number {
-    if (!this.#fits(table, hi, lo, pages)) return DriverStatus.unsupported
-    const retired = this.tables.retired.length
-    const status = this.tables.unmapRange(table, hi, lo, pages)
+    if (!this.#fits(table, hi, lo, pages)) return UNSUPPORTED
+    const retired = this.tree.retired.length
+    const status = this.unmapper.unmapRange(table, hi, lo, pages)
     // Pages that left the tree wait for this, whether or not the caller asks for the range.
-    if (this.tables.retired.length > retired) return this.queueInvalidation(table, hi, lo, pages)
+    if (this.tree.retired.length > retired) return this.queueInvalidation(table, hi, lo, pages)
     return status
   }
 
   queueInvalidation(table: number, hi: number, lo: number, pages: number): number {
-    if (this.#rangeTable !== 0) {
-      if (
-        this.#rangeTable === table &&
-        this.#rangeHi === hi &&
-        (lo - this.#rangeLo) >>> 12 === this.#rangePages &&
-        this.#rangePages < JOINED
-      ) {
-        this.#rangePages += pages
-        return DriverStatus.ok
-      }
-      const status = this.#queueRange()
-      if (status !== DriverStatus.ok) return status
-    }
-    this.#rangeTable = table
-    this.#rangeHi = hi
-    this.#rangeLo = lo
-    this.#rangePages = pages
-    return DriverStatus.ok
+    return this.range.add(table, hi, lo, pages)
   }
 
   queueTableInvalidation(table: number): number {
-    if (this.#rangeTable === table) this.#rangeTable = 0
+    this.range.forget(table)
     return this.#on().translations(Granularity.domain, table, 0, 0, 0, false)
   }
 
   completeInvalidations(): number {
-    const queued = this.#queueRange()
-    const status = queued === DriverStatus.ok ? this.#on().complete() : queued
-    if (status !== DriverStatus.ok) return status
-    const { retired } = this.tables
+    const queued = this.range.flush()
+    const status = queued === OK ? this.#on().complete() : queued
+    if (status !== OK) return status
+    const { retired } = this.tree
     while (retired.length > 0) this.port.freePage(retired.pop()!)
-    this.tables.changedDirectories = false
-    return DriverStatus.ok
+    this.tree.changedDirectories = false
+    return OK
   }
 
   frameOf(table: number, hi: number, lo: number): number {
-    return this.tables.frameOf(table, hi, lo)
+    return this.tree.frameOf(table, hi, lo)
   }
 
   accessOf(table: number, hi: number, lo: number): number {
-    const rights = this.tables.rightsOf(table, hi, lo)
-    return (rights & PageEntry.read ? Access.read : 0) | (rights & PageEntry.write ? Access.write : 0)
+    return this.tree.accessOf(table, hi, lo)
   }
 
   tablePages(table: number): number {
-    return this.tables.pages[table]!
+    return this.tree.pages[table]!
   }
 
   reclaim(table: number): number {
     this.#mustExist(table)
-    const count = this.tables.retireEmpty(table)
+    const count = this.tree.retireEmpty(table)
     if (count === 0) return 0
     const queued = this.queueTableInvalidation(table)
     const status = queued === DriverStatus.ok ? this.completeInvalidations() : queued
@@ -261,12 +263,12 @@ export class VtdDriver implements IommuDriver {
     if ((status & FaultStatus.overflow) !== 0) port.write32(this.base + Register.faultStatus, FaultStatus.overflow)
   }
 
-  mapInterrupt(): number {
-    return DriverStatus.unsupported
+  mapInterrupt(requester: number, vector: number, message: InterruptMessage): number {
+    return this.#interrupts?.map(requester, vector, message) ?? DriverStatus.unsupported
   }
 
-  unmapInterrupt(): number {
-    return DriverStatus.unsupported
+  unmapInterrupt(requester: number, handle: number): number {
+    return this.#interrupts?.unmap(requester, handle) ?? DriverStatus.unsupported
   }
 
   setFaultInterrupt(addressLow: number, data: number): void {
@@ -280,10 +282,11 @@ export class VtdDriver implements IommuDriver {
   ownFrames(): number[] {
     const frames = [this.#rootTable, ...this.#contexts].filter((mfn) => mfn >= 0)
     if (this.#queue !== null) frames.push(this.#queue.frame, this.#queue.statusFrame)
+    if (this.#interrupts !== null) frames.push(this.#interrupts.frame)
     for (let table = 1; table < this.#nextDomain; table++) {
-      if (this.tables.exists(table)) this.tables.eachPage(table, (mfn) => frames.push(mfn))
+      if (this.tree.exists(table)) this.tree.eachPage(table, (mfn) => frames.push(mfn))
     }
-    return [...frames, ...this.tables.retired]
+    return [...frames, ...this.tree.retired]
   }
 
   #on(): DriverQueue {
@@ -295,7 +298,8 @@ export class VtdDriver implements IommuDriver {
     const port = this.port
     const base = this.base
     const ok = (bit: number, on: boolean) => this.#command(bit, on)
-    if (!ok(GlobalCommand.translation, false) || !ok(GlobalCommand.queue, false)) return DriverStatus.timedOut
+    if (!ok(GlobalCommand.translation, false) || !this.#stopInterrupts() || !ok(GlobalCommand.queue, false))
+      return DriverStatus.timedOut
     this.drainFaults(() => {})
     port.write32(base + Register.faultStatus, FaultStatus.clearable)
     const queue = port.allocatePage()
@@ -318,9 +322,36 @@ export class VtdDriver implements IommuDriver {
     // Contexts first: a translation could otherwise be cached anew under an old context.
     this.#queue.contexts(Granularity.global, 0, 0)
     this.#queue.translations(Granularity.global, 0, 0, 0, 0, false)
-    const status = this.#queue.complete()
+    let status = this.#queue.complete()
+    if (status === DriverStatus.ok && this.unit.interruptRemapping) status = this.#remapInterrupts(this.#queue)
     if (status !== DriverStatus.ok) return status
     return ok(GlobalCommand.translation, true) ? DriverStatus.ok : DriverStatus.timedOut
+  }
+
+  // Whatever firmware left: messages of the old format are to be blocked when remapping is on again.
+  #stopInterrupts(): boolean {
+    const { interruptRemapping, compatibilityInterrupts } = GlobalCommand
+    return (
+      !this.unit.interruptRemapping ||
+      (this.#command(interruptRemapping, false) && this.#command(compatibilityInterrupts, false))
+    )
+  }
+
+  // Turns interrupt remapping on, with a table that blocks every message.
+  #remapInterrupts(queue: DriverQueue): number {
+    const { port, base, unit } = this
+    const frame = port.allocatePage()
+    if (frame < 0) return DriverStatus.noMemory
+    const flush = this.flushOnMap ? () => this.#command(GlobalCommand.writeBuffer, true) : null
+    this.#interrupts = new InterruptTable(port, queue, frame, unit.cachingMode, flush)
+    queue.remapsInterrupts = true
+    port.write32(base + Register.interruptTable, (frame << 12) | INTERRUPT_TABLE_SIZE)
+    port.write32(base + Register.interruptTable + 4, frame >>> 20)
+    if (!this.#command(GlobalCommand.interruptTable, true)) return DriverStatus.timedOut
+    queue.interrupts(-1)
+    const status = queue.complete()
+    if (status !== DriverStatus.ok) return status
+    return this.#command(GlobalCommand.interruptRemapping, true) ? DriverStatus.ok : DriverStatus.timedOut
   }
 
   // One global command, repeated with the state of the others, and its completion: false when that does not come.
@@ -340,8 +371,8 @@ export class VtdDriver implements IommuDriver {
 
   #release(): void {
     const port = this.port
-    for (let table = 1; table < this.#nextDomain; table++) if (this.tables.exists(table)) this.tables.destroy(table)
-    const { retired } = this.tables
+    for (let table = 1; table < this.#nextDomain; table++) if (this.tree.exists(table)) this.tree.destroy(table)
+    const { retired } = this.tree
     while (retired.length > 0) port.freePage(retired.pop()!)
     for (let bus = 0; bus < 256; bus++) if (this.#contexts[bus]! >= 0) port.freePage(this.#contexts[bus]!)
     if (this.#rootTable >= 0) port.freePage(this.#rootTable)
@@ -354,7 +385,9 @@ export class VtdDriver implements IommuDriver {
     this.requesters.fill(0)
     this.#freeDomains.length = 0
     this.#nextDomain = 1
-    this.#rangeTable = 0
+    this.range.forget(0)
+    if (this.#interrupts !== null) port.freePage(this.#interrupts.frame)
+    this.#interrupts = null
     this.#rootTable = -1
     this.#queue = null
   }
@@ -388,10 +421,20 @@ export class VtdDriver implements IommuDriver {
     return status === DriverStatus.ok ? this.completeInvalidations() : status
   }
 
-  #map(table: number, hi: number, lo: number, mfn: number, pages: number, rights: number, exact4k: boolean): number {
-    return pages === 1
-      ? this.tables.mapPage(table, hi, lo, mfn, rights)
-      : this.tables.mapRange(table, hi, lo, mfn, pages, rights, exact4k)
+  #map(table: number, hi: number, lo: number, mfn: number, pages: number, access: number, exact4k: boolean): number {
+    if (pages === 1) return this.mapper.mapPage(table, hi, lo, mfn, access)
+    const retired = this.tree.retired.length
+    const status = this.mapper.mapRange(table, hi, lo, mfn, pages, access, exact4k)
+    // Tables that a larger page replaced.
+    if (this.tree.retired.length > retired) return this.queueInvalidation(table, hi, lo, pages)
+    return status
+  }
+
+  // What was mapped is visible to the unit on return, or not mapped.
+  #flushMapped(table: number, hi: number, lo: number, pages: number): number {
+    if (this.#command(GlobalCommand.writeBuffer, true)) return DriverStatus.ok
+    this.unmapper.unmapRange(table, hi, lo, pages)
+    return DriverStatus.timedOut
   }
 
   #fits(table: number, hi: number, lo: number, pages: number): boolean {
@@ -401,52 +444,14 @@ export class VtdDriver implements IommuDriver {
   }
 
   #mustExist(table: number): void {
-    if (!this.tables.exists(table)) throw new StateError(`IOMMU table ${table}`, 'does not exist')
+    if (!this.tree.exists(table)) throw new StateError(`IOMMU table ${table}`, 'does not exist')
   }
 
-  // Turns the gathered range into one or two descriptors of naturally aligned blocks, or one for the whole table.
-  #queueRange(): number {
-    const table = this.#rangeTable
-    if (table === 0) return DriverStatus.ok
-    this.#rangeTable = 0
-    if (this.#rangePages === 1) {
-      const plain = this.pageInvalidation && !this.tables.changedDirectories
-      return plain
-        ? this.#on().page(table, this.#rangeHi, this.#rangeLo)
-        : this.#queueBlock(table, this.#rangeHi, this.#rangeLo, 0)
-    }
-    const first = (this.#rangeHi >>> 0) * 0x10_0000 + (this.#rangeLo >>> 12)
-    const last = first + this.#rangePages - 1
-    const order = coveringOrder(first, last)
-    if (order <= 1 || 2 ** order <= 2 * (last - first + 1)) return this.#queuePages(table, first, order)
-    // Both halves on the sides of the highest border inside the range are covered by blocks of less than twice their size.
-    const border = Math.floor(last / 2 ** (order - 1)) * 2 ** (order - 1)
-    const status = this.#queuePages(table, first, coveringOrder(first, border - 1))
-    return status === DriverStatus.ok ? this.#queuePages(table, border, coveringOrder(border, last)) : status
-  }
-
-  #queuePages(table: number, page: number, order: number): number {
-    const start = Math.floor(page / 2 ** order) * 2 ** order
-    return this.#queueBlock(table, Math.floor(start / 0x10_0000) | 0, (start % 0x10_0000) << 12, order)
-  }
-
+  // One descriptor for a naturally aligned block of pages, or for the whole table.
   #queueBlock(table: number, hi: number, lo: number, order: number): number {
+    if (order === 0 && this.pageInvalidation && !this.tree.changedDirectories) return this.#on().page(table, hi, lo)
     if (!this.pageInvalidation || order > this.unit.maxOrder)
       return this.#on().translations(Granularity.domain, table, 0, 0, 0, false)
-    return this.#on().translations(Granularity.page, table, hi, lo, order, !this.tables.changedDirectories)
+    return this.#on().translations(Granularity.page, table, hi, lo, order, !this.tree.changedDirectories)
   }
-}
-
-/** Ranges are joined up to here, so that their length in bytes stays far below 2^32. */
-const JOINED = 0x1_0000
-
-/** log2 of the smallest naturally aligned block of pages that holds both `first` and `last`. */
-function coveringOrder(first: number, last: number): number {
-  let order = 0
-  while (first !== last) {
-    first = Math.floor(first / 2)
-    last = Math.floor(last / 2)
-    order++
-  }
-  return order
 }

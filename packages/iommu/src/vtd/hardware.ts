@@ -1,32 +1,26 @@
 /**
  * An Intel VT-d unit in legacy mode: sits between the PCI root and memory, and is programmed through its registers and tables in
- * memory. Every DMA is translated and performed here; no machine address leaves.
+ * memory. Every DMA is translated and performed here; no machine address leaves. Interrupt messages are remapped.
  */
 import { Count, DmaOutcome, INTERRUPT_WINDOW } from '@iospace/machine'
 import type { Clock, DmaTranslator, Machine, MachineMemory, MmioDevice } from '@iospace/machine'
 import type { TranslationBank } from '../cache/translation-bank.ts'
 import type { PostedWrites } from '../posted-writes.ts'
 import type { StaleHitHandler } from '../stale-hit.ts'
-import { MachineTables } from '../table-memory.ts'
+import { MachineTables, type TableMemory } from '../table-memory.ts'
 import { RegisterFile } from '../register-file.ts'
 import { NO_FRAME, VtdCaches } from './hardware/caches.ts'
+import { defineRegisters, STICKY } from './hardware/define-registers.ts'
 import { EventMessage } from './hardware/event-message.ts'
 import { FaultLog } from './hardware/fault-log.ts'
+import { GlobalCommands } from './hardware/global-commands.ts'
+import { InterruptRemapper, SENT } from './hardware/interrupt-remapper.ts'
 import { InvalidationQueue } from './hardware/invalidation-queue.ts'
+import { RegisterInvalidation } from './hardware/register-invalidation.ts'
+import { StaleHits } from './hardware/stale-hits.ts'
 import type { VtdPersonality } from './personalities.ts'
 import { FaultReason, QUALIFIED_REASONS } from './spec/faults.ts'
-import {
-  ContextCommand,
-  FaultStatus,
-  GlobalCommand,
-  InvalidationAddress,
-  IotlbCommand,
-  IotlbRegister,
-  Register,
-  REGISTER_BYTES,
-  RootTableRegister,
-  WAIT_COMPLETE,
-} from './spec/registers.ts'
+import { FaultStatus, Register, REGISTER_BYTES, WAIT_COMPLETE } from './spec/registers.ts'
 import { Need, PASS_THROUGH, VtdWalk } from './walk.ts'
 
 /** Where chipsets of the period put the first unit. */
@@ -42,10 +36,26 @@ const NO_RAM = 0x7fff_ffff
 const LEVELS_SHIFT = 16
 const FAULTS_DISABLED = 0x10_0000
 const PASSES = 0x20_0000
+/** Caching mode: the table's frame is the reason of a fault. */
+const FAULTS = 0x40_0000
+/** Reasons that caching mode keeps: of what an entry says, not of memory that failed. By bit. */
+const KEPT_REASONS =
+  (1 << FaultReason.rootNotPresent) |
+  (1 << FaultReason.contextNotPresent) |
+  (1 << FaultReason.contextInvalid) |
+  (1 << FaultReason.rootReserved) |
+  (1 << FaultReason.contextReserved) |
+  (1 << FaultReason.writeBlocked) |
+  (1 << FaultReason.readBlocked) |
+  (1 << FaultReason.pageReserved)
 
 export interface VtdHardwareOptions {
   /** Collapse a fault into the pending record of the same requester, as QEMU does. Default: record each. */
   readonly collapseFaults?: boolean
+  /** Invalidate one step coarser than asked, and say so, as hardware may. Default: what is asked. */
+  readonly coarseInvalidation?: boolean
+  /** How the unit reads its tables and its queue; default: the board's memory. */
+  readonly tables?: TableMemory
 }
 
 // Constants of other modules as this module's own: those are what the compiler folds.
@@ -55,11 +65,13 @@ const { read: READ, write: WRITE } = Need
 const BOTH = READ | WRITE
 const PAGE_ENTRY_ACCESS = FaultReason.pageEntryAccess
 const WINDOW = INTERRUPT_WINDOW
+const QUEUE_TAIL = Register.queueTail
+const NOT_RAM = NO_FRAME
 
 export class VtdHardware implements DmaTranslator, MmioDevice {
   declare readonly personality: VtdPersonality
-  /** See stale-hit.ts. */
-  onStaleHit: StaleHitHandler | null = null
+  /** A unit with RWBF flushes the write buffer in front of memory: called then. */
+  onWriteBufferFlush: () => void = () => {}
   declare private readonly machine: Machine
   declare private readonly memory: MachineMemory
   declare private readonly clock: Clock
@@ -73,13 +85,18 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   declare private readonly faultEvent: EventMessage
   declare private readonly waitEvent: EventMessage
   declare private readonly queue: InvalidationQueue
-  declare private readonly iotlbOffset: number
+  declare private readonly commands: GlobalCommands
+  declare private readonly invalidation: RegisterInvalidation
+  declare private readonly remapper: InterruptRemapper
+  declare private readonly staleHits: StaleHits
   declare private readonly zeroLengthNeed: number
+  declare private readonly cachingMode: boolean
+  #onStaleHit: StaleHitHandler | null = null
   #translating = false
   #rootTable = 0
-  /** The commanded state of the persistent GCMD bits; GSTS follows late. */
-  #commanded = 0
   /** The context that the last request used: its requester (−1: none, or no translation) and what the context cache holds of it. */
+  #context = -1
+  /** The same for the short ways; −1 while {@link onStaleHit} wants to see every access. */
   #selected = -1
   #domain = 0
   #levels = 0
@@ -87,34 +104,69 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   #beyond = 0
   #faultsDisabled = false
 
-  constructor(machine: Machine, personality: VtdPersonality, { collapseFaults = false }: VtdHardwareOptions = {}) {
-    const { capabilities, timing } = personality
+  constructor(
+    machine: Machine,
+    personality: VtdPersonality,
+    {
+      collapseFaults = false,
+      coarseInvalidation = false,
+      tables = new MachineTables(machine.memory),
+    }: VtdHardwareOptions = {},
+  ) {
+    const { capabilities, hostAddressBits } = personality
     const { clock, memory, interrupts } = machine
     const registers = this.#registers
-    const tables = new MachineTables(memory)
+    const extended = capabilities.extendedInterrupts
     this.personality = personality
     this.machine = machine
     this.memory = memory
     this.clock = clock
-    this.caches = new VtdCaches(personality, memory, clock)
+    this.caches = new VtdCaches(personality, memory, clock, coarseInvalidation)
     this.iotlb = this.caches.iotlb
     this.posted = this.caches.posted
     this.counts = clock.counts
-    this.caches.onContextsDropped = () => (this.#selected = -1)
-    this.walk = new VtdWalk(tables, capabilities, personality.hostAddressBits)
-    this.faultEvent = new EventMessage(registers, Register.faultEventControl, memory, interrupts)
-    this.waitEvent = new EventMessage(registers, Register.invalidationEventControl, memory, interrupts)
-    this.log = new FaultLog(
+    this.caches.onContextsDropped = () => (this.#selected = this.#context = -1)
+    this.walk = new VtdWalk(tables, capabilities, hostAddressBits)
+    this.staleHits = new StaleHits(memory, new VtdWalk(tables, capabilities, hostAddressBits))
+    this.remapper = new InterruptRemapper(tables, clock, interrupts, personality)
+    this.faultEvent = new EventMessage(registers, Register.faultEventControl, memory, interrupts, extended)
+    this.waitEvent = new EventMessage(registers, Register.invalidationEventControl, memory, interrupts, extended)
+    this.log = new FaultLog(registers, this.faultEvent, capabilities, collapseFaults)
+    this.queue = new InvalidationQueue(
       registers,
-      this.faultEvent,
-      capabilities.faultRecordOffset,
-      capabilities.faultRecords,
-      collapseFaults,
+      tables,
+      clock,
+      this.caches,
+      this.remapper,
+      this.log,
+      this.waitEvent,
+      personality,
     )
-    this.queue = new InvalidationQueue(registers, tables, clock, this.caches, this.log, this.waitEvent, timing)
-    this.iotlbOffset = capabilities.iotlbOffset
+    this.invalidation = new RegisterInvalidation(registers, clock, personality, this.caches, this.queue)
+    const flushWriteBuffer = () => this.onWriteBufferFlush()
+    this.commands = new GlobalCommands(registers, clock, personality, this.queue, this.remapper, this.log, {
+      setTranslation: (on) => {
+        this.#translating = on
+        this.#selected = this.#context = -1
+      },
+      setRootTable: (frame) => (this.#rootTable = frame),
+      flushWriteBuffer,
+    })
+    if (capabilities.writeBufferFlush)
+      this.queue.flushWriteBuffer = this.invalidation.flushWriteBuffer = flushWriteBuffer
     this.zeroLengthNeed = capabilities.zeroLengthRead ? Need.either : Need.read
-    this.#defineRegisters()
+    this.cachingMode = capabilities.cachingMode
+    defineRegisters(registers, personality)
+  }
+
+  /** See stale-hit.ts. */
+  get onStaleHit(): StaleHitHandler | null {
+    return this.#onStaleHit
+  }
+
+  set onStaleHit(handler: StaleHitHandler | null) {
+    this.#onStaleHit = handler
+    this.#selected = this.#context = -1
   }
 
   get translator(): DmaTranslator {
@@ -128,15 +180,14 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   write32(offset: number, value: number): void {
     const registers = this.#registers
     registers.write(offset, value)
+    // By far the most.
+    if (offset === QUEUE_TAIL) {
+      this.queue.start()
+      return
+    }
     switch (offset) {
-      case Register.queueTail:
-        this.queue.start()
-        return
       case Register.globalCommand:
-        this.#command(value)
-        return
-      case Register.contextCommand + 4:
-        if ((value & ContextCommand.invalidate) !== 0) this.#later(() => this.#invalidateContexts())
+        this.commands.write(value)
         return
       case Register.queueAddress:
       case Register.queueAddress + 4:
@@ -144,7 +195,7 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
         return
       case Register.faultStatus:
         this.log.update()
-        if ((value & FaultStatus.queueError) !== 0) this.queue.start()
+        if ((value & (FaultStatus.queueError | FaultStatus.timeout)) !== 0) this.queue.start()
         return
       case Register.faultEventControl:
         this.faultEvent.update()
@@ -156,9 +207,40 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
         if ((registers.get(offset) & WAIT_COMPLETE) === 0) this.waitEvent.withdraw()
         return
     }
-    if (offset === this.iotlbOffset + IotlbRegister.command + 4 && (value & IotlbCommand.invalidate) !== 0)
-      this.#later(() => this.#invalidateIotlb())
-    else if (this.log.owns(offset)) this.log.update()
+    if (!this.invalidation.write(offset, value) && this.log.owns(offset)) this.log.update()
+  }
+
+  /** RESET#: as after power-on; with the power still on, fault records and error status stay (facts G). */
+  reset(powerOn: boolean): void {
+    const registers = this.#registers
+    const kept = powerOn ? [] : [...STICKY, ...this.log.sticky()]
+    const values = kept.map((offset) => registers.get(offset))
+    registers.reset()
+    kept.forEach((offset, i) => registers.set(offset, values[i]!))
+    this.commands.reset()
+    this.invalidation.reset()
+    this.queue.reset()
+    this.remapper.reset()
+    this.caches.reset()
+    this.log.rewind()
+    this.#translating = false
+    this.#rootTable = 0
+  }
+
+  /** A device completed an invalidation of its TLB (an ATS message). */
+  deviceTlbCompleted(requester: number): void {
+    this.queue.deviceCompleted(requester)
+  }
+
+  /**
+   * A memory request whose AT field says that it is a translation request (1) or that its address is translated (2): what a device
+   * with ATS sends, and what a malicious one sends to get around the tables. No context entry here allows it.
+   */
+  dmaTyped(requester: number, hi: number, lo: number, write: boolean, addressType: number): number {
+    if (!this.#translating) return UNCLAIMED
+    const outcome = this.#select(requester)
+    const reason = outcome < 0 && outcome !== PASSED ? -outcome : FaultReason.typeBlocked
+    return this.#block(reason, requester, hi, lo, write, addressType)
   }
 
   dmaRead(requester: number, hi: number, lo: number, at: number, length: number): number {
@@ -218,10 +300,11 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
 
   #piece(requester: number, hi: number, lo: number, at: number, length: number, write: boolean): number {
     if (hi === 0 && lo >>> 20 === INTERRUPT_WINDOW)
-      return write ? this.#interrupt(lo, at, length) : DmaOutcome.unclaimed
+      return write ? this.#interrupt(requester, lo, at, length) : DmaOutcome.unclaimed
     if (!this.#translating) return this.#pass(hi, lo, at, length, write)
     const need = write ? Need.write : length === 0 ? this.zeroLengthNeed : Need.read
     const frame = this.#translate(requester, hi, lo, need)
+    if (this.#onStaleHit !== null) this.#checkHit(this.#onStaleHit, requester, hi, lo, need, write, frame)
     if (frame === PASSED) return this.#pass(hi, lo, at, length, write)
     if (frame < 0) return this.#refuse(frame, requester, hi, lo, write)
     const there = (frame << 12) | (lo & 0xfff)
@@ -239,7 +322,7 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
 
   // RAM frame index or NO_FRAME of the page of (hi:lo); −reason; PASSED when the request passes untranslated.
   #translate(requester: number, hi: number, lo: number, need: number): number {
-    if (requester !== this.#selected) {
+    if (requester !== this.#context) {
       const outcome = this.#select(requester)
       if (outcome !== 0) return outcome
     }
@@ -261,17 +344,25 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
       const outcome = walk.context(this.#rootTable, requester)
       this.#countReads()
       this.#faultsDisabled = walk.faultsDisabled
-      this.#selected = -1
-      if (outcome < 0) return outcome
-      const flags = (walk.faultsDisabled ? FAULTS_DISABLED : 0) | (outcome === PASS_THROUGH ? PASSES : 0)
+      this.#selected = this.#context = -1
+      const disabled = walk.faultsDisabled ? FAULTS_DISABLED : 0
+      if (outcome < 0) {
+        // Domain id 0 is the tag of what faults.
+        if (this.cachingMode && ((KEPT_REASONS >>> -outcome) & 1) !== 0)
+          contexts.insert(requester, FAULTS | disabled, -outcome)
+        return outcome
+      }
+      const flags = disabled | (outcome === PASS_THROUGH ? PASSES : 0)
       contexts.insert(requester, walk.domain | (walk.levels << LEVELS_SHIFT) | flags, Math.min(walk.table, NO_RAM))
       at = contexts.find(requester)
     }
     const control = contexts.control(at)
     this.#faultsDisabled = (control & FAULTS_DISABLED) !== 0
-    // A requester that passes is never the selected one: the fast path need not ask.
-    this.#selected = (control & PASSES) === 0 ? requester : -1
+    // A requester that passes or faults is never the selected one: the fast path need not ask.
+    this.#context = (control & (PASSES | FAULTS)) === 0 ? requester : -1
+    this.#selected = this.#onStaleHit === null ? this.#context : -1
     if ((control & PASSES) !== 0) return PASSED
+    if ((control & FAULTS) !== 0) return -contexts.table(at)
     this.#domain = control & 0xffff
     this.#levels = (control >>> LEVELS_SHIFT) & 7
     this.#table = contexts.table(at)
@@ -287,6 +378,10 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     if (base !== -1) return this.#large(base, (lo >>> 12) & 0x1ff)
     base = caches.iotlb1G.used ? caches.iotlb1G.find(domain, (hi << 2) | (lo >>> 30), hi >>> 30, need) : -1
     if (base !== -1) return this.#large(base, (lo >>> 12) & 0x3ffff)
+    if (this.cachingMode && caches.absent.used) {
+      const reason = caches.absent.find(domain, (hi << 20) | (lo >>> 12), hi >>> 12, need)
+      if (reason >= 0) return -reason
+    }
     this.counts[IOTLB_MISS]!++
     const walk = this.walk
     const table = caches.directories.find(domain, (hi << 11) | (lo >>> 21), hi >>> 21, BOTH)
@@ -295,9 +390,13 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
         ? walk.page(table, 1, hi, lo, need, null, BOTH, PAGE_ENTRY_ACCESS)
         : walk.page(this.#table, this.#levels, hi, lo, need)
     this.#countReads()
-    if (mfn < 0) return mfn
+    if (mfn < 0) {
+      if (this.cachingMode && need !== BOTH && ((KEPT_REASONS >>> -mfn) & 1) !== 0)
+        caches.absent.insert(domain, (hi << 20) | (lo >>> 12), hi >>> 12, need, -mfn)
+      return mfn
+    }
     const index = this.memory.frameIndex(mfn)
-    const word = index < 0 ? NO_FRAME : index
+    const word = index < 0 ? NOT_RAM : index
     const { rights } = walk
     switch (walk.leafLevel) {
       case 1:
@@ -346,125 +445,49 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
   }
 
   // The interrupt window is never translated. Only an aligned 4-byte write is a message.
-  #interrupt(lo: number, at: number, length: number): number {
+  #interrupt(requester: number, lo: number, at: number, length: number): number {
     if (length !== 4 || (lo & 3) !== 0) return DmaOutcome.unclaimed
-    this.machine.interrupts.message(this.memory.view.getUint32(at, true))
-    return DmaOutcome.untranslated
+    const { remapper } = this
+    const outcome = remapper.message(requester, lo, this.memory.view.getInt32(at, true))
+    if (outcome === SENT) return DmaOutcome.untranslated
+    this.#tellFault(-outcome, requester, 0, lo, true)
+    // The record names the entry, in the place of the address.
+    if (!remapper.faultsDisabled) this.log.record(-outcome, requester, remapper.index << 16, 0, true)
+    return DmaOutcome.blocked
   }
 
-  #block(reason: number, requester: number, hi: number, lo: number, write: boolean): number {
+  #block(reason: number, requester: number, hi: number, lo: number, write: boolean, addressType = 0): number {
+    this.#tellFault(reason, requester, hi, lo, write)
+    const silent = this.#faultsDisabled && ((QUALIFIED_REASONS >>> reason) & 1) !== 0
+    if (!silent) this.log.record(reason, requester, hi, lo, write, addressType)
+    return DmaOutcome.blocked
+  }
+
+  #tellFault(reason: number, requester: number, hi: number, lo: number, write: boolean): void {
     this.clock.count(Count.dmaFault)
     const { trace } = this.machine
     if (trace !== null) trace.fault(this.clock.now, requester, write, (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0), reason)
-    const silent = this.#faultsDisabled && ((QUALIFIED_REASONS >>> reason) & 1) !== 0
-    if (!silent) this.log.record(reason, requester, hi, lo, write)
-    return DmaOutcome.blocked
+  }
+
+  // For the detector: a request got `frame` of {@link #translate}.
+  #checkHit(
+    handler: StaleHitHandler,
+    requester: number,
+    hi: number,
+    lo: number,
+    need: number,
+    write: boolean,
+    frame: number,
+  ): void {
+    if (frame < 0 && frame !== PASSED && frame !== NO_FRAME) return
+    const at = frame === PASSED ? this.memory.offset(hi, lo) : -1
+    const index = frame === PASSED ? (at < 0 ? -1 : at >>> 12) : frame
+    this.staleHits.check(handler, this.#rootTable, requester, hi, lo, need, write, index)
   }
 
   #countReads(): void {
     this.counts[WALK_READ]! += this.walk.reads
     this.walk.reads = 0
-  }
-
-  #defineRegisters(): void {
-    const registers = this.#registers
-    const { version, capHigh, capLow, ecapHigh, ecapLow } = this.personality
-    registers.define(Register.version, version)
-    registers.define(Register.capability, capLow)
-    registers.define(Register.capability + 4, capHigh)
-    registers.define(Register.extendedCapability, ecapLow)
-    registers.define(Register.extendedCapability + 4, ecapHigh)
-    registers.define(Register.rootTable, 0, RootTableRegister.addressMask | RootTableRegister.modeMask)
-    registers.define(Register.rootTable + 4, 0, -1)
-    // Source id and function mask are write-only.
-    registers.define(Register.contextCommand, 0, -1, 0, 0xffff_0000 | 0)
-    registers.define(Register.contextCommand + 4, 0, 0xe000_0003 | 0, 0, ContextCommand.functionMask)
-    const iotlb = this.iotlbOffset
-    const address = 0xffff_f000 | InvalidationAddress.leafOnly | InvalidationAddress.orderMask | 0
-    registers.define(iotlb + IotlbRegister.address, 0, address, 0, -1)
-    registers.define(iotlb + IotlbRegister.address + 4, 0, -1, 0, -1)
-    registers.define(iotlb + IotlbRegister.command + 4, 0, 0xb003_ffff | 0)
-  }
-
-  #later(action: () => void): void {
-    this.clock.after(this.personality.timing.command, action)
-  }
-
-  // GCMD: one-shot commands and changes of the persistent bits, each complete some time later (facts A.1).
-  #command(value: number): void {
-    const { translation, rootTable, writeBuffer, queue } = GlobalCommand
-    const changed = (value ^ this.#commanded) & (translation | queue)
-    this.#commanded ^= changed
-    if ((value & rootTable) !== 0) {
-      this.#setStatus(rootTable, false)
-      this.#later(() => {
-        const registers = this.#registers
-        this.#rootTable =
-          (registers.get(Register.rootTable + 4) >>> 0) * 0x10_0000 + (registers.get(Register.rootTable) >>> 12)
-        this.#setStatus(rootTable, true)
-      })
-    }
-    if ((value & writeBuffer) !== 0 && this.personality.capabilities.writeBufferFlush) {
-      this.#setStatus(writeBuffer, true)
-      this.#later(() => this.#setStatus(writeBuffer, false))
-    }
-    if ((changed & queue) !== 0) this.#later(() => this.#setQueue((value & queue) !== 0))
-    if ((changed & translation) !== 0) {
-      this.#later(() => {
-        this.#translating = (value & translation) !== 0
-        this.#selected = -1
-        if (!this.#translating) this.log.rewind()
-        this.#setStatus(translation, this.#translating)
-      })
-    }
-  }
-
-  #setQueue(on: boolean): void {
-    if (on) {
-      this.queue.enable()
-      this.#setStatus(GlobalCommand.queue, true)
-      return
-    }
-    this.queue.whenEmpty(() => {
-      this.queue.disable()
-      this.#setStatus(GlobalCommand.queue, false)
-    })
-  }
-
-  #setStatus(bit: number, on: boolean): void {
-    const status = this.#registers.get(Register.globalStatus)
-    this.#registers.set(Register.globalStatus, on ? status | bit : status & ~bit)
-  }
-
-  // With queued invalidation on, register-based commands are not taken: their bit stays set, as in QEMU.
-  #invalidateContexts(): void {
-    if (this.queue.enabled) return
-    const low = this.#registers.get(Register.contextCommand)
-    const high = this.#registers.get(Register.contextCommand + 4)
-    const asked = (high >>> ContextCommand.granularityShift) & 3
-    const done = this.caches.invalidateContexts(asked, low & 0xffff, low >>> 16, high & ContextCommand.functionMask)
-    const kept = high & ~(ContextCommand.invalidate | (3 << ContextCommand.actualShift))
-    this.#registers.set(Register.contextCommand + 4, kept | (done << ContextCommand.actualShift))
-  }
-
-  #invalidateIotlb(): void {
-    if (this.queue.enabled) return
-    const at = this.iotlbOffset + IotlbRegister.command + 4
-    const command = this.#registers.get(at)
-    const addressLow = this.#registers.get(this.iotlbOffset + IotlbRegister.address)
-    const done = this.caches.invalidateIotlb(
-      (command >>> IotlbCommand.granularityShift) & 3,
-      command & IotlbCommand.domainMask,
-      this.#registers.get(this.iotlbOffset + IotlbRegister.address + 4),
-      addressLow & ~0xfff,
-      addressLow & InvalidationAddress.orderMask,
-      (addressLow & InvalidationAddress.leafOnly) !== 0,
-      (command & IotlbCommand.drainWrites) !== 0,
-    )
-    this.#registers.set(
-      at,
-      (command & ~(IotlbCommand.invalidate | (3 << IotlbCommand.actualShift))) | (done << IotlbCommand.actualShift),
-    )
   }
 }
 

@@ -18,6 +18,10 @@ export interface VtdPersonality extends VtdRegisters {
   readonly directories: CacheShape
   /** Context entries. */
   readonly contexts: CacheShape
+  /** 4 KiB pages whose requests faulted: only a unit in caching mode (CAP.CM) keeps them. */
+  readonly absent: CacheShape
+  /** Interrupt remapping table entries. */
+  readonly interrupts: CacheShape
   readonly timing: VtdTiming
 }
 
@@ -30,14 +34,16 @@ export interface VtdTiming {
   readonly descriptor: number
   /** How long a posted write may stay on its way. */
   readonly postedWrite: number
+  /** How long a device may take to complete an invalidation of its TLB. */
+  readonly deviceTlb: number
 }
 
 /**
  * Features that silicon has and this model does not have yet; their bits are cleared, so that no driver relies on them.
- * CAP low: AFL, PLMR, PHMR (protected memory regions). ECAP low: DT (device TLBs), IR and EIM (interrupt remapping), and bits 24 up:
- * extended contexts, memory types, nesting, page requests. ECAP high: PASIDs and scalable mode. CAP high: FL1GP, PI and above.
+ * CAP low: AFL, PLMR, PHMR (protected memory regions). ECAP low: DT (device TLBs), and bits 24 up: extended contexts, memory types,
+ * nesting, page requests. ECAP high: PASIDs and scalable mode. CAP high: FL1GP, PI (posted interrupts) and above.
  */
-const ABSENT = { capLow: 0x68, capHigh: 0xff00_0000 | 0, ecapLow: 0xff00_001c | 0, ecapHigh: 0xffff_ffff | 0 }
+const ABSENT = { capLow: 0x68, capHigh: 0xff00_0000 | 0, ecapLow: 0xff00_0004 | 0, ecapHigh: 0xffff_ffff | 0 }
 
 type Silicon = VtdRegisters & Pick<VtdPersonality, 'name' | 'hostAddressBits'> & Partial<VtdPersonality>
 
@@ -55,7 +61,9 @@ function personality(silicon: Silicon): VtdPersonality {
     iotlb1G: { sets: 16, ways: 1 },
     directories: { sets: 64, ways: 4 },
     contexts: { sets: 64, ways: 4 },
-    timing: { command: 2000, queue: 160, descriptor: 10, postedWrite: 1000 },
+    absent: { sets: 64, ways: 2 },
+    interrupts: { sets: 16, ways: 4 },
+    timing: { command: 2000, queue: 160, descriptor: 10, postedWrite: 1000, deviceTlb: 100_000 },
     ...silicon,
     ...registers,
     capabilities: decodeCapabilities(registers),
@@ -63,14 +71,17 @@ function personality(silicon: Silicon): VtdPersonality {
 }
 
 export const vtdPersonalities = {
-  /** Xeon 5500 I/O hub: 4 KiB pages only, 8 fault records, 256 domains. The datasheet's ECAP is not in the facts: QI and C are assumed. */
+  /**
+   * Xeon 5500 I/O hub: 4 KiB pages only, 8 fault records, 256 domains, tables not coherent. The datasheet of the facts leaves ECAP out; this
+   * is what kernels print on such boards (“ver 1:0 cap c90780106f0462 ecap f020fe”, host address width 40).
+   */
   'nehalem-ep': personality({
     name: 'nehalem-ep',
     version: 0x10,
     capHigh: 0x00c9_0780,
     capLow: 0x106f_0462,
     ecapHigh: 0,
-    ecapLow: 0x00f0_2003,
+    ecapLow: 0x00f0_20fe,
     hostAddressBits: 40,
   }),
   /** Xeon E5-2600 I/O hub: 4K, 2M and 1G pages, 8 fault records, 256 domains, tables not coherent. */
@@ -82,6 +93,20 @@ export const vtdPersonalities = {
     ecapHigh: 0,
     ecapLow: 0x00f0_20fe,
     hostAddressBits: 46,
+  }),
+  /**
+   * Fourth generation Xeon Scalable (Sapphire Rapids): tables of 4 and 5 levels, one fault record, 65536 domains, coherent, invalidation by
+   * queue alone, as kernels print it (“ver 6:0 cap 19ed008c40780c66 ecap 3ee9e86f050df”, host address width 52). It runs in
+   * legacy mode here: scalable mode is masked.
+   */
+  'sapphirerapids-sp': personality({
+    name: 'sapphirerapids-sp',
+    version: 0x60,
+    capHigh: 0x19ed_008c,
+    capLow: 0x4078_0c66,
+    ecapHigh: 0x0003_ee9e,
+    ecapLow: 0x86f0_50df | 0,
+    hostAddressBits: 52,
   }),
   /** QEMU's intel-iommu as it starts by default up to 9.x: 3 levels, one fault record, 65536 domains. */
   qemu39: personality({

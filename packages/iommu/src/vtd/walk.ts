@@ -27,7 +27,7 @@ export class VtdWalk {
   levels = 0
   table = 0
   faultsDisabled = false
-  /** Of the last {@link page} that found a frame: rights of the page, its level, and the leaf table with the rights down to it. */
+  /** Of the last {@link page} that found a frame: rights of the page, its level (0: passed as it is), and the leaf table with the rights down to it. */
   rights = 0
   leafLevel = 0
   leafTable = 0
@@ -78,7 +78,11 @@ export class VtdWalk {
   ): number {
     const outcome = this.context(rootTable, requester, observer)
     if (outcome < 0) return outcome
-    if (outcome === PASS_THROUGH) return frameOf(hi & 0xf_ffff, lo)
+    if (outcome === PASS_THROUGH) {
+      this.rights = PageEntry.rights
+      this.leafLevel = 0
+      return frameOf(hi & 0xf_ffff, lo)
+    }
     if (!this.inRange(hi)) return -FaultReason.addressBeyondWidth
     return this.page(this.table, this.levels, hi, lo, need, observer)
   }
@@ -89,7 +93,7 @@ export class VtdWalk {
     const { words } = memory
     this.faultsDisabled = false
     const root = memory.entryAt(rootTable, (requester >>> 7) & 0x1fe)
-    if (root < 0) return -FaultReason.rootAccess
+    if (root < 0 || memory.entryAt(rootTable, ((requester >>> 7) & 0x1fe) + 1) < 0) return -FaultReason.rootAccess
     this.reads++
     const rootLow = words[root]!
     const rootHigh = words[root + 1]!
@@ -104,7 +108,7 @@ export class VtdWalk {
     if (rootReserved !== 0) return -FaultReason.rootReserved
     const contextTable = frameOf(rootHigh, rootLow)
     const at = memory.entryAt(contextTable, (requester & 0xff) << 1)
-    if (at < 0) return -FaultReason.contextAccess
+    if (at < 0 || memory.entryAt(contextTable, ((requester & 0xff) << 1) + 1) < 0) return -FaultReason.contextAccess
     this.reads++
     const low = words[at]!
     const high = words[at + 1]!

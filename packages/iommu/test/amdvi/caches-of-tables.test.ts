@@ -5,7 +5,7 @@ import { B, board, pages } from './cache-board.ts'
 
 /** Caches go stale until they are invalidated (facts B.5, B.7): directories, device table entries. */
 
-describe('directories', () => {
+describe('directories [amdvi.cache.stale]', () => {
   const replaced = () => {
     const made = board()
     const device = made.device()
@@ -16,7 +16,7 @@ describe('directories', () => {
     return { made, device }
   }
 
-  test('a replaced entry is used until an invalidation with PDE', () => {
+  test('a replaced entry is used until an invalidation with PDE [amdvi.command.pages-directories]', () => {
     const { made, device } = replaced()
     pages(made, 0, IOVA)
     expect(device.get(IOVA)).toBe(0xaan)
@@ -29,14 +29,14 @@ describe('directories', () => {
   test.each([
     ['another page of the 2 MiB', 2, IOVA + 0x7000],
     ['a block that holds them', 3, (IOVA | 0x3fffff) & ~0xfff],
-  ])('PDE with %s', (_name, flags, low) => {
+  ])('PDE with %s [amdvi.command.pages-directories]', (_name, flags, low) => {
     const { made, device } = replaced()
     pages(made, 0, IOVA)
     pages(made, flags, low)
     expect(device.get(IOVA + 0x1000)).toBe(0xbbn)
   })
 
-  test('PDE elsewhere, or in another domain, changes nothing', () => {
+  test('PDE elsewhere, or in another domain, changes nothing [amdvi.command.pages-directories]', () => {
     const { made, device } = replaced()
     pages(made, 0, IOVA)
     pages(made, 2, IOVA + 0x200000)
@@ -45,8 +45,8 @@ describe('directories', () => {
   })
 })
 
-describe('device table entries', () => {
-  test('a changed entry is used until INVALIDATE_DEVTAB_ENTRY of it', () => {
+describe('device table entries [amdvi.cache.stale]', () => {
+  test('a changed entry is used until INVALIDATE_DEVTAB_ENTRY of it [amdvi.command.device]', () => {
     const made = board()
     const device = made.device()
     device.get(IOVA)
@@ -58,7 +58,7 @@ describe('device table entries', () => {
     expect(device.read(PAGE_A, 8)).toBe(1)
   })
 
-  test('also one that lets everything pass', () => {
+  test('also one that lets everything pass [amdvi.command.device]', () => {
     const made = board((b) => b.entry(8, 0n))
     const device = made.device()
     expect(device.get(PAGE_A)).toBe(0xaan)
@@ -68,14 +68,14 @@ describe('device table entries', () => {
     expect(device.get(PAGE_A)).toBe(-1n)
   })
 
-  test('rights of a cached entry are checked each time', () => {
+  test('rights of a cached entry are checked each time [amdvi.dte.mode0]', () => {
     const made = board((b) => b.entry(8, 0x2000000000000003n))
     const device = made.device()
     expect([device.read(PAGE_A, 8), device.put(PAGE_A, 1n), device.put(PAGE_A, 1n)]).toEqual([1, -1, -1])
     expect(made.events()).toHaveLength(2)
   })
 
-  test('an entry that faults is not remembered', () => {
+  test('an entry that faults is not remembered [amdvi.cache.errors]', () => {
     const made = board((b) => b.entry(8, 3n))
     const device = made.device()
     expect(device.get(IOVA)).toBe(-1n)
@@ -83,7 +83,7 @@ describe('device table entries', () => {
     expect(device.get(IOVA)).toBe(0xaan)
   })
 
-  test('it is bounded: other functions push an entry out', () => {
+  test('it is bounded: other functions push an entry out [amdvi.cache.shape]', () => {
     const made = board((b) => b.entry(16, BigInt(L4) | RW | 0x803n, 1n), {
       ...amdviPersonalities.hats6,
       devices: { sets: 1, ways: 1 },
@@ -97,7 +97,7 @@ describe('device table entries', () => {
   })
 })
 
-test('counters tell hits, misses, table reads, invalidations and faults', () => {
+test('counters tell hits, misses, table reads, invalidations and faults [amdvi.cache.counters]', () => {
   const made = board()
   const device = made.device()
   const before = made.machine.clock.snapshot()
@@ -116,7 +116,7 @@ test('counters tell hits, misses, table reads, invalidations and faults', () => 
   expect(grown('invalidation')).toBe(1)
 })
 
-test('a 2 MiB page serves all its 4 KiB pages after one walk', () => {
+test('a 2 MiB page serves all its 4 KiB pages after one walk [amdvi.cache.pieces]', () => {
   const made = board((b) => b.store(L2 + 8, RW | 1n))
   const device = made.device()
   for (let page = 0; page < 16; page++) device.get(IOVA + page * 0x1000)

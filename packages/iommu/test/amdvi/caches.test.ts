@@ -13,7 +13,7 @@ describe('translations (IOTLB)', () => {
     ['8 KiB: bit 12 is 0', (made: Board) => pages(made, 1, IOVA)],
     ['16 KiB: 01', (made: Board) => pages(made, 1, IOVA | 0x1000)],
     ['everything: INVALIDATE_IOMMU_ALL', (made: Board) => made.command(0, 0x80000000)],
-  ])('a cleared entry is used until an invalidation of %s', (_name, invalidate) => {
+  ])('a cleared entry is used until an invalidation of %s [amdvi.cache.stale, amdvi.command.pages, amdvi.command.all]', (_name, invalidate) => {
     const made = board()
     const device = made.device()
     expect(device.get(IOVA)).toBe(0xaan)
@@ -26,7 +26,7 @@ describe('translations (IOTLB)', () => {
     expect(made.load(PAGE_A)).toBe(0xccn)
   })
 
-  test('matching is by domain, not by device', () => {
+  test('matching is by domain, not by device [amdvi.command.pages]', () => {
     const made = board()
     const device = made.device()
     device.get(IOVA)
@@ -36,7 +36,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(IOVA)).toBe(0xaan)
   })
 
-  test('a device invalidation alone leaves translations of its domain', () => {
+  test('a device invalidation alone leaves translations of its domain [amdvi.command.device]', () => {
     const made = board()
     const device = made.device()
     device.get(IOVA)
@@ -45,7 +45,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(IOVA)).toBe(0xaan)
   })
 
-  test('sizes: 2^(first zero from 12 up + 1), naturally aligned', () => {
+  test('sizes: 2^(first zero from 12 up + 1), naturally aligned [amdvi.command.pages-size]', () => {
     const made = board((b) => b.store(L1, ...Array.from({ length: 16 }, () => A)))
     const device = made.device()
     const seen = () =>
@@ -75,7 +75,7 @@ describe('translations (IOTLB)', () => {
     ['2^51 bytes', 0xfffff000, 0x3ffff, 'bb'],
     ['first zero 51', 0xfffff000, 0x7ffff, 'bb'],
     ['no zero bit', 0xfffff000, 0xffffffff, 'bb'],
-  ])('%s around the first page', (_name, low, high, wanted) => {
+  ])('%s around the first page [amdvi.command.pages-size]', (_name, low, high, wanted) => {
     // The second page is 2 MiB further on, with a leaf table of its own.
     const made = board((b) => {
       b.store(L2 + 16, 0x24000n | RW | 0x201n)
@@ -96,7 +96,7 @@ describe('translations (IOTLB)', () => {
     [0, 3],
     [9, 3],
     [18, 3],
-  ])('an invalidation of order %i inside a cached leaf of level %i drops the whole leaf', (order, level) => {
+  ])('an invalidation of order %i inside a cached leaf of level %i drops the whole leaf [amdvi.command.pages-size]', (order, level) => {
     const made = board((b) => b.store(level === 2 ? L2 + 8 : L3, RW | 1n))
     const device = made.device()
     const reach = level === 2 ? IOVA + PAGE_A : PAGE_A
@@ -108,7 +108,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(reach + 0x3000)).toBe(-1n)
   })
 
-  test('a page of 64 KiB is kept in pieces: software invalidates all that it covers', () => {
+  test('a page of 64 KiB is kept in pieces: software invalidates all that it covers [amdvi.cache.pieces]', () => {
     const made = board((b) => b.store(L1, ...Array.from({ length: 16 }, () => 0x107000n | RW | 0xe01n)))
     const device = made.device()
     device.get(IOVA)
@@ -120,7 +120,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(IOVA + 0x1000)).toBe(-1n)
   })
 
-  test('the same address in two domains is two translations', () => {
+  test('the same address in two domains is two translations [amdvi.dte.domain, amdvi.command.pages]', () => {
     const made = board((b) => {
       b.entry(16, 0x40000n | RW | 0x803n, 2n)
       b.store(0x40000, 0x41000n | RW | 0x601n)
@@ -136,7 +136,7 @@ describe('translations (IOTLB)', () => {
     expect([first.get(IOVA), second.get(IOVA)]).toEqual([-1n, 0xbbn])
   })
 
-  test('a right that the cached translation lacks is looked up in memory', () => {
+  test('a right that the cached translation lacks is looked up in memory [amdvi.cache.stale]', () => {
     const made = board((b) => b.store(L1, BigInt(PAGE_A) | 0x2000000000000001n))
     const device = made.device()
     expect([device.get(IOVA), device.put(IOVA, 1n)]).toEqual([0xaan, -1])
@@ -146,7 +146,7 @@ describe('translations (IOTLB)', () => {
     expect([device.get(IOVA), device.put(IOVA, 2n)]).toEqual([1n, 2])
   })
 
-  test('it is bounded: a set of one way forgets a page for another of its set', () => {
+  test('it is bounded: a set of one way forgets a page for another of its set [amdvi.cache.shape]', () => {
     const made = board((b) => b.store(L1, ...Array.from({ length: 8 }, () => A)), {
       ...amdviPersonalities.hats6,
       iotlb: { sets: 4, ways: 1 },
@@ -160,7 +160,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(IOVA)).toBe(0xbbn)
   })
 
-  test('addresses from 2^60 up are not cached, and alias none that are', () => {
+  test('addresses from 2^60 up are not cached, and alias none that are [amdvi.cache.stale]', () => {
     const top = 0x1000_0000_0020_0000n
     const made = board((b) => {
       b.entry(8, 0x45000n | RW | 0xc03n, 1n)
@@ -180,7 +180,7 @@ describe('translations (IOTLB)', () => {
 })
 
 describe('absent entries (NpCache, B.7)', () => {
-  test('are not remembered by a unit without it', () => {
+  test('are not remembered by a unit without it [amdvi.cache.absent]', () => {
     const made = board((b) => b.store(L1, 0n))
     const device = made.device()
     expect(device.get(IOVA)).toBe(-1n)
@@ -188,7 +188,7 @@ describe('absent entries (NpCache, B.7)', () => {
     expect(device.get(IOVA)).toBe(0xaan)
   })
 
-  test('are by a unit with it, until an invalidation of the page; each access is a fault', () => {
+  test('are by a unit with it, until an invalidation of the page; each access is a fault [amdvi.cache.absent]', () => {
     const made = board((b) => b.store(L1, 0n), { ...amdviPersonalities.hats6, npCache: true, cachesAbsent: true })
     const device = made.device()
     expect(device.get(IOVA)).toBe(-1n)

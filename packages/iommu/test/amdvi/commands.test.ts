@@ -20,28 +20,28 @@ function run(made: Board): void {
 }
 
 describe('COMPLETION_WAIT', () => {
-  test('s stores the 8 bytes of data at the address; the head moves behind it', () => {
+  test('s stores the 8 bytes of data at the address; the head moves behind it [amdvi.command.wait-store]', () => {
     const made = board()
     made.queue(STATUS | 9, 0x10000000, 0x89abcdef, 0x01234567)
     run(made)
     expect([made.load(STATUS), made.load(STATUS + 8), made.read(0x2000)]).toEqual([0n, 0x0123456789abcdefn, 16])
   })
 
-  test('the address has 52 bits', () => {
+  test('the address has 52 bits [amdvi.command.wait-store]', () => {
     const made = board()
     made.queue(0x2001, 0x10000001, 5)
     run(made)
     expect(made.load(2 ** 32 + 0x2000)).toBe(5n)
   })
 
-  test('without s nothing is stored; f alone is a fence', () => {
+  test('without s nothing is stored; f alone is a fence [amdvi.command.wait-store]', () => {
     const made = board()
     made.queue(STATUS | 4, 0x10000000, 7)
     run(made)
     expect([made.load(STATUS), made.read(0x2000), made.read(0x2020)]).toEqual([0n, 16, 0x18])
   })
 
-  test('i sets ComWaitInt always; the message needs ComWaitIntEn (B.5; QEMU sends it regardless)', () => {
+  test('i sets ComWaitInt always; the message needs ComWaitIntEn (B.5; QEMU sends it regardless) [amdvi.command.wait-interrupt, amdvi.register.status]', () => {
     for (const [control, messages] of [
       [0, 0],
       [0x10, 1],
@@ -59,7 +59,7 @@ describe('COMPLETION_WAIT', () => {
     }
   })
 
-  test('it takes time: nothing is stored at once', () => {
+  test('it takes time: nothing is stored at once [amdvi.command.late]', () => {
     const made = board()
     made.queue(STATUS | 1, 0x10000000, 1)
     made.tell()
@@ -70,7 +70,7 @@ describe('COMPLETION_WAIT', () => {
 })
 
 describe('the ring', () => {
-  test('256 waits one by one: the head wraps to 0 (qtest amd-iommu-test; QEMU exposed an unwrapped head until 2026)', () => {
+  test('256 waits one by one: the head wraps to 0 (qtest amd-iommu-test; QEMU exposed an unwrapped head until 2026) [amdvi.command.ring]', () => {
     const made = new Board()
     made.turnOn()
     for (let i = 0; i < 256; i++) {
@@ -80,7 +80,7 @@ describe('the ring', () => {
     }
   })
 
-  test('255 at once and then one more', () => {
+  test('255 at once and then one more [amdvi.command.ring]', () => {
     const made = new Board()
     made.turnOn()
     for (let i = 0; i < 255; i++) made.queue(0, 0x10000000)
@@ -91,7 +91,7 @@ describe('the ring', () => {
     expect([made.read(0x2000), made.load(STATUS)]).toEqual([0, 1n])
   })
 
-  test('length code 9: 512 entries in two pages', () => {
+  test('length code 9: 512 entries in two pages [amdvi.command.ring, amdvi.register.command-buffer]', () => {
     const made = new Board()
     made.turnOn()
     made.write(0x18, 0x0405)
@@ -107,7 +107,7 @@ describe('the ring', () => {
     expect(made.read(0x2000)).toBe(0)
   })
 
-  test('head = tail is empty; a tail beyond the ring wraps instead of never being reached', () => {
+  test('head = tail is empty; a tail beyond the ring wraps instead of never being reached [amdvi.command.ring]', () => {
     const made = board()
     made.write(0x2008, 4096)
     made.elapse(20_000)
@@ -118,7 +118,7 @@ describe('the ring', () => {
     expect([made.read(0x2000), made.load(STATUS)]).toEqual([16, 1n])
   })
 
-  test('with CmdBufEn = 0 nothing is executed; switched on, it is', () => {
+  test('with CmdBufEn = 0 nothing is executed; switched on, it is [amdvi.command.enable]', () => {
     const made = board()
     made.write(0x18, 0x0405)
     made.queue(STATUS | 1, 0x10000000, 1)
@@ -129,7 +129,7 @@ describe('the ring', () => {
     expect([made.load(STATUS), made.read(0x2000)]).toEqual([1n, 16])
   })
 
-  test('switched off in between, commands on their way are not executed', () => {
+  test('switched off in between, commands on their way are not executed [amdvi.command.enable]', () => {
     const made = board()
     made.queue(STATUS | 1, 0x10000000, 1)
     made.tell()
@@ -139,7 +139,7 @@ describe('the ring', () => {
   })
 })
 
-describe('illegal commands: ILLEGAL_COMMAND_ERROR with the command’s address, and the buffer stops at it (B.5)', () => {
+describe('illegal commands: ILLEGAL_COMMAND_ERROR with the command’s address, and the buffer stops at it (B.5) [amdvi.command.illegal, amdvi.command.halt]', () => {
   const stopped = (made: Board, at: number) => {
     expect(made.events()).toEqual([`5000000000000000 ${(COMMANDS + at).toString(16).padStart(16, '0')}`])
     expect([made.read(0x2000), made.read(0x2020) & 0x10]).toEqual([at, 0])
@@ -179,7 +179,7 @@ describe('illegal commands: ILLEGAL_COMMAND_ERROR with the command’s address, 
   test.each([
     ['PREFETCH_IOMMU_PAGES', 'prefetch', 8, 0x60000001],
     ['INVALIDATE_IOMMU_ALL', 'invalidateAll', 0, 0x80000000],
-  ] as const)('%s without its feature bit', (_name, feature, word0, word1) => {
+  ] as const)('%s without its feature bit [amdvi.command.prefetch, amdvi.command.all]', (_name, feature, word0, word1) => {
     const { hats6 } = amdviPersonalities
     const made = board({ ...hats6, features: { ...hats6.features, [feature]: false } })
     made.queue(word0, word1)
@@ -187,7 +187,7 @@ describe('illegal commands: ILLEGAL_COMMAND_ERROR with the command’s address, 
     stopped(made, 0)
   })
 
-  test('with it, prefetch is a hint that changes nothing', () => {
+  test('with it, prefetch is a hint that changes nothing [amdvi.command.prefetch]', () => {
     const made = board()
     made.command(0x01000008, 0x60000001, IOVA, 0)
     expect(made.events()).toEqual([])

@@ -15,23 +15,23 @@ function outcome(quadwords: bigint[], address = PAGE_A, personality = amdviPerso
 }
 
 describe('decision table for DMA (B.3)', () => {
-  test('IommuEn = 0: everything passes', () => {
+  test('IommuEn = 0: everything passes [amdvi.dte.off]', () => {
     const board = new Board()
     expect([board.device().put(PAGE_A, 1n), board.events()]).toEqual([1, []])
   })
 
-  test('V = 0: passes untranslated, IR and IW are ignored, nothing is logged', () => {
+  test('V = 0: passes untranslated, IR and IW are ignored, nothing is logged [amdvi.dte.v0]', () => {
     expect(outcome([0n, 0n])).toEqual([1, 1])
     expect(outcome([0x7ffffffffffffffen, 0xffffffffffffffffn])).toEqual([1, 1])
   })
 
-  test('the trap: in a zeroed table everything passes', () => {
+  test('the trap: in a zeroed table everything passes [amdvi.dte.v0]', () => {
     const board = new Board()
     board.turnOn()
     expect(board.device(16).put(PAGE_A, 1n)).toBe(1)
   })
 
-  test('V = 1, TV = 0: the walk is terminated: IO_PAGE_FAULT, PR = 0 (as in VirtualBox; QEMU lets it pass)', () => {
+  test('V = 1, TV = 0: the walk is terminated: IO_PAGE_FAULT, PR = 0 (as in VirtualBox; QEMU lets it pass) [amdvi.dte.tv0]', () => {
     expect(outcome([RW | 1n | BigInt(L4) | 0x800n, 5n])).toEqual([
       -1,
       -1,
@@ -40,13 +40,13 @@ describe('decision table for DMA (B.3)', () => {
     ])
   })
 
-  test('V = 1, TV = 1, Mode = 0: passes with IR and IW as the only check', () => {
+  test('V = 1, TV = 1, Mode = 0: passes with IR and IW as the only check [amdvi.dte.mode0]', () => {
     expect(outcome([RW | 3n, 5n])).toEqual([1, 1])
     expect(outcome([0x2000000000000003n, 5n])).toEqual([1, -1, '2070000500000008 0000000000100000'])
     expect(outcome([0x4000000000000003n, 5n])).toEqual([-1, 1, '2050000500000008 0000000000100000'])
   })
 
-  test('V = 1, TV = 1, Mode = 0, IR = IW = 0: everything is blocked, as software prefills', () => {
+  test('V = 1, TV = 1, Mode = 0, IR = IW = 0: everything is blocked, as software prefills [amdvi.dte.mode0]', () => {
     expect(outcome([3n, 0n])).toEqual([
       -1,
       -1,
@@ -61,7 +61,7 @@ describe('decision table for DMA (B.3)', () => {
     ['hats6', 6, [7]],
     ['qemu', 6, [7]],
   ] as const)(
-    '%s walks up to %i levels; Mode 7 and more levels than HATS says are IO_PAGE_FAULT with RZ (B.3: a choice)',
+    '%s walks up to %i levels; Mode 7 and more levels than HATS says are IO_PAGE_FAULT with RZ (B.3: a choice) [amdvi.dte.mode]',
     (name, levels, refused) => {
       const personality = amdviPersonalities[name]
       const entry = (mode: number) => [RW | 3n | BigInt(L4) | (BigInt(mode) << 9n), 5n]
@@ -78,7 +78,7 @@ describe('decision table for DMA (B.3)', () => {
     },
   )
 
-  test('rights of the entry are checked before Mode (B.4), and limit what the tables grant', () => {
+  test('rights of the entry are checked before Mode (B.4), and limit what the tables grant [amdvi.dte.order, amdvi.walk.rights]', () => {
     expect(outcome([3n | (7n << 9n), 5n])).toEqual([
       -1,
       -1,
@@ -89,7 +89,7 @@ describe('decision table for DMA (B.3)', () => {
     expect(outcome([0x4000000000000803n | BigInt(L4), 5n], IOVA)).toEqual([-1, 2, '2050000500000008 0000000000200000'])
   })
 
-  test('two functions of one domain share translations, and keep their own rights', () => {
+  test('two functions of one domain share translations, and keep their own rights [amdvi.dte.domain]', () => {
     const board = new Board()
     board.ordinary()
     board.entry(16, BigInt(L4) | 0x2000000000000803n, 1n)
@@ -102,7 +102,7 @@ describe('decision table for DMA (B.3)', () => {
   })
 })
 
-describe('reserved bits are ILLEGAL_DEV_TABLE_ENTRY with RZ, of the half that is valid (B.3, B.6)', () => {
+describe('reserved bits are ILLEGAL_DEV_TABLE_ENTRY with RZ, of the half that is valid (B.3, B.6) [amdvi.dte.reserved, amdvi.event.illegal-entry]', () => {
   const reserved = [2n, 3n, 4n, 5n, 6n, 63n]
   test.each(reserved)('quadword 0, bit %i', (bit) => {
     expect(outcome([RW | 3n | BigInt(L4) | 0x800n | (1n << bit), 5n], IOVA + 0xf)).toEqual([
@@ -113,7 +113,7 @@ describe('reserved bits are ILLEGAL_DEV_TABLE_ENTRY with RZ, of the half that is
     ])
   })
 
-  test('they come before TV and rights', () => {
+  test('they come before TV and rights [amdvi.dte.order]', () => {
     expect(outcome([1n | (1n << 63n), 5n])).toEqual([
       -1,
       -1,
@@ -138,8 +138,8 @@ describe('reserved bits are ILLEGAL_DEV_TABLE_ENTRY with RZ, of the half that is
   })
 })
 
-describe('size of the table: (size + 1) × 4096 bytes, 32 bytes an entry (B.2)', () => {
-  test('a requester beyond it is IO_PAGE_FAULT without a domain (B.3: a choice, as VirtualBox)', () => {
+describe('size of the table: (size + 1) × 4096 bytes, 32 bytes an entry (B.2) [amdvi.dte.size, amdvi.register.device-table]', () => {
+  test('a requester beyond it is IO_PAGE_FAULT without a domain (B.3: a choice, as VirtualBox) [amdvi.dte.beyond]', () => {
     const board = new Board()
     board.store(DEVICES + 128 * 32, RW | 3n, 5n)
     board.turnOn()
@@ -151,7 +151,7 @@ describe('size of the table: (size + 1) × 4096 bytes, 32 bytes an entry (B.2)',
     expect(board.events()).toEqual(['2020000000000080 0000000000100000', '2000000000000081 0000000000100000'])
   })
 
-  test('size 1: 256 entries, one bus; a device of bus 1 is beyond', () => {
+  test('size 1: 256 entries, one bus; a device of bus 1 is beyond [amdvi.dte.beyond]', () => {
     const board = new Board()
     const bus = board.machine.pci.addBridge(0, 0xf8, 'root-port')
     board.machine.pci.configWrite(0xf8, 4, 2, 4)

@@ -25,7 +25,7 @@ describe('a damaged command', () => {
     return { rig, damage: (times = 1) => (armed += times) }
   }
 
-  test('the unit stops; the driver starts the buffer anew and forgets everything: the mapping is gone for sure', () => {
+  test('the unit stops; the driver starts the buffer anew and forgets everything: the mapping is gone for sure [amdvi.driver.restart]', () => {
     const { rig, damage } = damaging()
     const { device, table } = rig.start()
     rig.map(table, 0x5000, DATA, 1)
@@ -39,7 +39,7 @@ describe('a damaged command', () => {
     expect(rig.faults().map(({ hardwareReason }) => hardwareReason)).toEqual([2, 2])
   })
 
-  test('every one damaged: timedOut in the end, and the frame is not free', () => {
+  test('every one damaged: timedOut in the end, and the frame is not free [amdvi.driver.restart]', () => {
     const { rig, damage } = damaging()
     const { table } = rig.start()
     rig.map(table, 0x5000, DATA, 1)
@@ -47,7 +47,7 @@ describe('a damaged command', () => {
     expect(rig.unmap(table, 0x5000, 1)).toBe(DriverStatus.timedOut)
   })
 
-  test('a unit that does not start again: timedOut', () => {
+  test('a unit that does not start again: timedOut [amdvi.driver.stuck]', () => {
     let dead = false
     const rig = new DriverRig(unit, {
       timeout: 100_000,
@@ -67,7 +67,7 @@ describe('a damaged command', () => {
   })
 })
 
-describe('the event log', () => {
+describe('the event log [amdvi.driver.events]', () => {
   const drained = (rig: DriverRig) => {
     const seen: IommuFault[] = []
     rig.driver.drainFaults((fault) => seen.push({ ...fault }))
@@ -156,7 +156,7 @@ describe('the event log', () => {
     expect(seen).toEqual([0x1000, 0x2000, 0x3000, 0x4000])
   })
 
-  test('without MsiCapMmioSup the message is programmed by the PCI function', () => {
+  test('without MsiCapMmioSup the message is programmed by the PCI function [amdvi.driver.message]', () => {
     const rig = new DriverRig(amdviUnit(amdviPersonalities.qemu))
     const { device } = rig.start()
     rig.driver.setFaultInterrupt(0xfee01000, 0x66)

@@ -13,7 +13,7 @@ function start(): { rig: DriverRig; device: RigDevice; table: number } {
   return { rig, ...rig.start(48) }
 }
 
-test('two halves of 2 MiB become one page: the leaf table is retired, and freed by the next completion', () => {
+test('two halves of 2 MiB become one page: the leaf table is retired, and freed by the next completion [amdvi.driver.pages]', () => {
   const { rig, device, table } = start()
   rig.map(table, M2, 2048, 256)
   device.get(M2)
@@ -32,7 +32,7 @@ test('two halves of 2 MiB become one page: the leaf table is retired, and freed 
   expect(device.get(M2)).toBe(-1n)
 })
 
-test('the hole of a split page is filled: it is one page again', () => {
+test('the hole of a split page is filled: it is one page again [amdvi.driver.pages]', () => {
   const { rig, device, table } = start()
   rig.map(table, M2, 2048, 512)
   rig.unmap(table, M2 + 0x10000, 2)
@@ -42,7 +42,7 @@ test('the hole of a split page is filled: it is one page again', () => {
   expect(device.put(M2 + 0x11000, 1n)).toBe(2)
 })
 
-test('512 pages of 2 MiB become one of 1 GiB', () => {
+test('512 pages of 2 MiB become one of 1 GiB [amdvi.driver.pages]', () => {
   const { rig, device, table } = start()
   for (let part = 0; part < 512; part++) expect(rig.map(table, G1 + part * M2, part * 512, 512)).toBe(0)
   expect(rig.driver.tablePages(table)).toBe(2)
@@ -57,21 +57,21 @@ test.each([
   ['other rights', 2048 + 256, 1, false],
   ['frames that do not follow', 2048 + 257, 3, false],
   ['4 KiB pages are wanted', 2048 + 256, 3, true],
-])('no larger page: %s', (_name, mfn, access, exact4k) => {
+])('no larger page: %s [amdvi.driver.pages]', (_name, mfn, access, exact4k) => {
   const { rig, table } = start()
   rig.map(table, M2, 2048, 256)
   rig.map(table, M2 + 256 * 4096, mfn, 256, access, exact4k)
   expect(rig.driver.tablePages(table)).toBe(4)
 })
 
-test('nor with frames that are not aligned', () => {
+test('nor with frames that are not aligned [amdvi.driver.pages]', () => {
   const { rig, table } = start()
   rig.map(table, M2, 2049, 256)
   rig.map(table, M2 + 256 * 4096, 2049 + 256, 256)
   expect(rig.driver.tablePages(table)).toBe(4)
 })
 
-test('no valid address faults meanwhile: every page is walked after every store', () => {
+test('no valid address faults meanwhile: every page is walked after every store [amdvi.driver.pages]', () => {
   const watched = new Watched(unit)
   const { rig } = watched
   const { table } = rig.start(48)

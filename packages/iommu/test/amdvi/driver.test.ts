@@ -7,7 +7,7 @@ import { driverPropertySuite } from '../shared/driver-property-suite.ts'
 import { driverSuite } from '../shared/driver-suite.ts'
 import { amdviUnit } from '../shared/units.ts'
 
-describe.each(Object.values(amdviPersonalities).map((personality) => amdviUnit(personality)))('$name', (unit) =>
+describe.each(Object.values(amdviPersonalities).map((personality) => amdviUnit(personality)))('$name [amdvi.driver.conformance]', (unit) =>
   driverSuite(unit),
 )
 
@@ -23,10 +23,10 @@ const small = {
 }
 
 // Commands, status, events.
-describe('pages', () => driverPagesSuite(amdviUnit(hats6), 3))
-describe.each([amdviUnit(hats4), amdviUnit(hats6)])('no valid address ever faults, $name', (unit) =>
+describe('pages [amdvi.driver.conformance, amdvi.driver.pages]', () => driverPagesSuite(amdviUnit(hats6), 3))
+describe.each([amdviUnit(hats4), amdviUnit(hats6)])('no valid address ever faults, $name [amdvi.driver.conformance, amdvi.driver.pages]', (unit) =>
   driverOrderSuite(unit),
 )
-describe.each([amdviUnit(hats6), amdviUnit(qemu)])('a faulty unit, $name', (unit) => driverFaultySuite(unit))
+describe.each([amdviUnit(hats6), amdviUnit(qemu)])('a faulty unit, $name [amdvi.driver.conformance, amdvi.driver.stuck]', (unit) => driverFaultySuite(unit))
 // The device table of 4 buses too.
-describe('small caches', () => driverPropertySuite(amdviUnit(small), 3 + 8))
+describe('small caches [amdvi.driver.conformance]', () => driverPropertySuite(amdviUnit(small), 3 + 8))

@@ -14,7 +14,7 @@ function board(entry = RW | 0x803n, quadword1 = 1n, control = 0): Board {
 }
 
 describe('entries', () => {
-  test('flags of page faults that real systems logged: 0x0070, 0x0020, 0x0000, 0x0050 (B.6)', () => {
+  test('flags of page faults that real systems logged: 0x0070, 0x0020, 0x0000, 0x0050 (B.6) [amdvi.event.page-fault]', () => {
     const made = board()
     const device = made.device()
     device.read(IOVA, 8)
@@ -32,7 +32,7 @@ describe('entries', () => {
     ])
   })
 
-  test('the domain is that of the entry, the address the full one; a 16-bit requester', () => {
+  test('the domain is that of the entry, the address the full one; a 16-bit requester [amdvi.event.layout, amdvi.event.page-fault]', () => {
     const made = new Board()
     const bus = made.machine.pci.addBridge(0, 0xf8, 'root-port')
     made.machine.pci.configWrite(0xf8, 4, 2, 4)
@@ -42,7 +42,7 @@ describe('entries', () => {
     expect(made.events()).toEqual(['2000abcd00000121 876543210abcdef7'])
   })
 
-  test('each is written before the tail moves; nothing is written before the head', () => {
+  test('each is written before the tail moves; nothing is written before the head [amdvi.event.layout]', () => {
     const made = board()
     made.device().read(IOVA, 8)
     expect([made.read(0x2010), made.read(0x2018)]).toEqual([0, 16])
@@ -53,7 +53,7 @@ describe('entries', () => {
     ])
   })
 
-  test('Status: EventLogInt is set by an entry, and cleared by writing 1 (bit 1)', () => {
+  test('Status: EventLogInt is set by an entry, and cleared by writing 1 (bit 1) [amdvi.register.status]', () => {
     const made = board()
     expect(made.read(0x2020)).toBe(0x18)
     made.device().read(IOVA, 8)
@@ -64,7 +64,7 @@ describe('entries', () => {
     expect(made.read(0x2020)).toBe(0x18)
   })
 
-  test('with EventLogEn = 0 nothing is written, the access is blocked all the same', () => {
+  test('with EventLogEn = 0 nothing is written, the access is blocked all the same [amdvi.event.enable]', () => {
     const made = board()
     made.write(0x18, 0x1401)
     expect([made.device().read(IOVA, 8), made.read(0x2018), made.load(EVENTS), made.read(0x2020)]).toEqual([
@@ -75,7 +75,7 @@ describe('entries', () => {
     ])
   })
 
-  test('a log at 4 GiB of 512 entries', () => {
+  test('a log at 4 GiB of 512 entries [amdvi.event.ring, amdvi.register.event-log]', () => {
     const made = new Board()
     made.entry(8, BigInt(L4) | RW | 0x803n, 1n)
     made.write64(0x00, 0x10000n)
@@ -99,7 +99,7 @@ describe('overflow (B.6)', () => {
     return { made, device }
   }
 
-  test('255 of 256 entries fit; the next sets EventOverflow, stops the log, and is lost', () => {
+  test('255 of 256 entries fit; the next sets EventOverflow, stops the log, and is lost [amdvi.event.overflow, amdvi.register.status]', () => {
     const { made, device } = full()
     expect([made.read(0x2018), made.read(0x2020)]).toEqual([255 * 16, 0x1a])
     device.read(IOVA, 8)
@@ -107,7 +107,7 @@ describe('overflow (B.6)', () => {
     expect(made.load(EVENTS + 255 * 16)).toBe(0n)
   })
 
-  test('nothing is logged until the log is restarted, though there is room', () => {
+  test('nothing is logged until the log is restarted, though there is room [amdvi.event.overflow]', () => {
     const { made, device } = full()
     device.read(IOVA, 8)
     expect(made.events()).toHaveLength(255)
@@ -119,7 +119,7 @@ describe('overflow (B.6)', () => {
     expect([made.events(), made.read(0x2020) & 9]).toEqual([[], 0])
   })
 
-  test('restart: EventLogEn off, EventOverflow cleared, head = tail = 0, EventLogEn on', () => {
+  test('restart: EventLogEn off, EventOverflow cleared, head = tail = 0, EventLogEn on [amdvi.event.restart]', () => {
     const { made, device } = full()
     device.read(IOVA, 8)
     made.write(0x18, 0x1401)
@@ -132,7 +132,7 @@ describe('overflow (B.6)', () => {
     expect(made.events()).toEqual([NOT_PRESENT])
   })
 
-  test('EventLogEn on again with the bit still set does not start it', () => {
+  test('EventLogEn on again with the bit still set does not start it [amdvi.event.restart]', () => {
     const { made, device } = full()
     device.read(IOVA, 8)
     made.write(0x18, 0x1401)
@@ -140,7 +140,7 @@ describe('overflow (B.6)', () => {
     expect(made.read(0x2020) & 9).toBe(1)
   })
 
-  test('the ring wraps to 0 when software keeps up', () => {
+  test('the ring wraps to 0 when software keeps up [amdvi.event.ring]', () => {
     const { made, device } = full()
     expect(made.events()).toHaveLength(255)
     for (let i = 0; i < 3; i++) device.read(IOVA, 8)
@@ -153,13 +153,13 @@ describe('suppression (B.3 SE, SA; B.6)', () => {
   const SE = 0x2_0000_0000n
   const SA = 0x4_0000_0000n
 
-  test('SA: page faults are blocked and not logged', () => {
+  test('SA: page faults are blocked and not logged [amdvi.event.suppress-all]', () => {
     const made = board(undefined, 1n | SA)
     const device = made.device()
     expect([device.read(IOVA, 8), device.put(IOVA, 1n), made.events()]).toEqual([-1, -1, []])
   })
 
-  test('SE: the first is logged, later ones not, until INVALIDATE_DEVTAB_ENTRY', () => {
+  test('SE: the first is logged, later ones not, until INVALIDATE_DEVTAB_ENTRY [amdvi.event.suppress-further, amdvi.command.device]', () => {
     const made = board(undefined, 1n | SE)
     const device = made.device()
     for (let i = 0; i < 3; i++) expect(device.read(IOVA + i * 0x200000, 8)).toBe(-1)
@@ -177,7 +177,7 @@ describe('suppression (B.3 SE, SA; B.6)', () => {
     expect(made.events()).toEqual([NOT_PRESENT])
   })
 
-  test('SE is per requester, and holds though the entry left its cache', () => {
+  test('SE is per requester, and holds though the entry left its cache [amdvi.event.suppress-further]', () => {
     const made = new Board({ personality: { ...amdviPersonalities.hats6, devices: { sets: 1, ways: 1 } } })
     for (const requester of [8, 16]) made.entry(requester, BigInt(L4) | RW | 0x803n, 1n | SE)
     made.turnOn()
@@ -189,7 +189,7 @@ describe('suppression (B.3 SE, SA; B.6)', () => {
     expect(made.events()).toEqual(['2000000100000008 0000000000200000', '2000000100000010 0000000000200000'])
   })
 
-  test('neither concerns ILLEGAL_DEV_TABLE_ENTRY', () => {
+  test('neither concerns ILLEGAL_DEV_TABLE_ENTRY [amdvi.event.suppress-scope]', () => {
     const made = board(RW | 0x807n, 1n | SA | SE)
     const device = made.device()
     device.read(IOVA, 8)
@@ -197,13 +197,13 @@ describe('suppression (B.3 SE, SA; B.6)', () => {
     expect(made.events()).toEqual(['1080000000000008 0000000000200000', '1080000000000008 0000000000200000'])
   })
 
-  test('a fault of the entry itself heeds them too: TV = 0', () => {
+  test('a fault of the entry itself heeds them too: TV = 0 [amdvi.event.suppress-all]', () => {
     const made = board(1n, 1n | SA)
     expect([made.device().read(IOVA, 8), made.events()]).toEqual([-1, []])
   })
 })
 
-describe('the unit’s own interrupt (B.2, B.6)', () => {
+describe('the unit’s own interrupt (B.2, B.6) [amdvi.event.interrupt]', () => {
   const VECTOR = 0x61
   const armed = (control: number) => {
     const made = board(undefined, undefined, control)

@@ -30,7 +30,7 @@ function board(): { made: Board; memory: Failing } {
   return { made, memory: memory! }
 }
 
-describe('DEV_TAB_HARDWARE_ERROR: address of the entry, type in the flags', () => {
+describe('DEV_TAB_HARDWARE_ERROR: address of the entry, type in the flags [amdvi.event.device-table]', () => {
   test('no RAM where the table is said to be', () => {
     const made = new Board()
     made.write64(0x00, 0x0000_00f0_0000_0000n)
@@ -45,14 +45,16 @@ describe('DEV_TAB_HARDWARE_ERROR: address of the entry, type in the flags', () =
     ])
   })
 
-  test('poison', () => {
+  test.each([0, 1, 2, 3])('poison in quadword %i of the entry, which is read whole', (quadword) => {
     const { made, memory } = board()
-    memory.poisoned.add(0x10000 + 8 * 32)
-    expect([made.device().read(IOVA, 8), made.events()]).toEqual([-1, ['3600000000000008 0000000000010100']])
+    memory.poisoned.add(0x10000 + 8 * 32 + 8 * quadword)
+    const device = made.device()
+    expect([device.read(IOVA, 8), device.message(0x41)]).toEqual([-1, -1])
+    expect(made.events()).toEqual(['3600000000000008 0000000000010100', '3608000000000008 0000000000010100'])
   })
 })
 
-describe('PAGE_TAB_HARDWARE_ERROR: address of the entry, domain, type', () => {
+describe('PAGE_TAB_HARDWARE_ERROR: address of the entry, domain, type [amdvi.event.page-table]', () => {
   test.each([
     [4, L4],
     [3, L3],
@@ -76,14 +78,39 @@ describe('PAGE_TAB_HARDWARE_ERROR: address of the entry, domain, type', () => {
     expect([made.device().put(IOVA, 1n), made.events()]).toEqual([-1, ['4220000100000008 000ffffffffff000']])
   })
 
-  test('SE and SA do not concern it', () => {
+  test('a table above 8 TiB: its own address, though no cache holds it', () => {
+    const { made } = board()
+    made.entry(8, 0x0009_8765_4321_0000n | RW | 0x803n, 1n)
+    const device = made.device()
+    for (let i = 0; i < 2; i++) expect(device.read(IOVA, 8)).toBe(-1)
+    // Another requester in between, so that the entry is read again.
+    made.device(16).read(0xf0000000, 8)
+    expect(device.read(IOVA, 8)).toBe(-1)
+    expect(made.events()).toEqual(Array.from({ length: 3 }, () => '4200000100000008 0009876543210000'))
+  })
+
+  test('an interrupt table there, and one of 16-byte entries whose second half is poison [amdvi.irte.read-error]', () => {
+    const { made, memory } = board()
+    made.entry(8, 3n, 5n, 1n | (9n << 1n) | 0x0009_8765_4321_0000n | (2n << 60n))
+    const device = made.device()
+    expect([device.message(3), device.message(3)]).toEqual([-1, -1])
+    made.entry(8, 3n, 5n, 1n | (9n << 1n) | BigInt(INTERRUPTS) | (2n << 60n))
+    made.write(0x18, 0x21405)
+    memory.poisoned.add(INTERRUPTS + 3 * 16 + 8)
+    expect([device.message(3), made.events()]).toEqual([
+      -1,
+      ['4208000500000008 0009876543210008', '4208000500000008 0009876543210008', '4608000500000008 0000000000034030'],
+    ])
+  })
+
+  test('SE and SA do not concern it [amdvi.event.suppress-scope]', () => {
     const { made, memory } = board()
     made.entry(8, BigInt(L4) | RW | 0x803n, 0x6_0000_0001n)
     memory.poisoned.add(L4)
     expect([made.device().read(IOVA, 8), made.events()]).toEqual([-1, ['4600000100000008 0000000000020000']])
   })
 
-  test('an interrupt table that cannot be read (a choice: the specification names no event for it)', () => {
+  test('an interrupt table that cannot be read (a choice: the specification names no event for it) [amdvi.irte.read-error]', () => {
     const { made, memory } = board()
     made.entry(8, 3n, 5n, 1n | (9n << 1n) | BigInt(INTERRUPTS) | (2n << 60n))
     memory.poisoned.add(INTERRUPTS + 8)
@@ -91,7 +118,7 @@ describe('PAGE_TAB_HARDWARE_ERROR: address of the entry, domain, type', () => {
   })
 })
 
-describe('COMMAND_HARDWARE_ERROR: the buffer stops', () => {
+describe('COMMAND_HARDWARE_ERROR: the buffer stops [amdvi.event.command, amdvi.command.halt]', () => {
   test.each([
     [
       'a poisoned command',
@@ -133,7 +160,7 @@ describe('COMMAND_HARDWARE_ERROR: the buffer stops', () => {
   })
 })
 
-test('an event log where there is no RAM: the tail moves, the entry is lost', () => {
+test('an event log where there is no RAM: the tail moves, the entry is lost [amdvi.event.log-error]', () => {
   const made = new Board()
   made.entry(8, 3n)
   made.write64(0x00, 0x10000n)

@@ -1,5 +1,5 @@
 /** A device whose interrupt messages go where quadwords 2 and 3 of its entry say (facts B.3, G). */
-import { amdviPersonalities } from '../../src/hardware.ts'
+import { type AmdviPersonality, amdviPersonalities } from '../../src/hardware.ts'
 import { Board, INTERRUPTS, type Probe } from './board.ts'
 
 /** IV = 1, IntTabLen 2^`length`, table at INTERRUPTS, IntCtl. */
@@ -16,7 +16,7 @@ export class Interrupts {
       control = 0,
       quadword3 = 0n,
       personality = amdviPersonalities.hats6,
-    }: { control?: number; quadword3?: bigint; personality?: typeof amdviPersonalities.hats6 } = {},
+    }: { control?: number; quadword3?: bigint; personality?: AmdviPersonality } = {},
   ) {
     this.board = new Board({ personality })
     // DMA of the device is blocked: interrupts go by IV alone.

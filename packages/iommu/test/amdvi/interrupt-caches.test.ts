@@ -5,7 +5,7 @@ import { Interrupts, upper } from './interrupt-board.ts'
 
 /** Requests at interrupt addresses that are no message (facts B.6), and what stays until it is invalidated (B.5). */
 
-describe('what is no message', () => {
+describe('what is no message [amdvi.event.invalid-request]', () => {
   test('a read of the window: INVALID_DEVICE_REQUEST of type 0', () => {
     const made = new Interrupts(upper(1n))
     expect([made.device.read(0xfee00000, 4), made.board.events()]).toEqual([-1, ['8000000000000008 00000000fee00000']])
@@ -28,7 +28,7 @@ describe('what is no message', () => {
     expect(made.board.events()).toEqual(['8a00000000000008 000000fdf8000020', '8000000000000008 000000fdf8000020'])
   })
 
-  test('with the unit off, reads and malformed writes go nowhere', () => {
+  test('with the unit off, reads and malformed writes go nowhere [amdvi.dte.off]', () => {
     const board = new Board()
     const device = board.device()
     expect([device.read(0xfee00000, 4), device.put(0xfee00000, 1n), device.message(1, 0xfdf8000020)]).toEqual([
@@ -38,7 +38,7 @@ describe('what is no message', () => {
 })
 
 describe('what is cached', () => {
-  test('an entry is used until INVALIDATE_INTERRUPT_TABLE of its requester', () => {
+  test('an entry is used until INVALIDATE_INTERRUPT_TABLE of its requester [amdvi.cache.stale, amdvi.command.interrupts]', () => {
     const made = new Interrupts(upper(2n))
     made.entry(5, 0x00910001)
     made.device.message(5)
@@ -58,7 +58,7 @@ describe('what is cached', () => {
     expect(made.received()).toEqual([0x93])
   })
 
-  test('the upper half of the device table entry until INVALIDATE_DEVTAB_ENTRY', () => {
+  test('the upper half of the device table entry until INVALIDATE_DEVTAB_ENTRY [amdvi.cache.stale, amdvi.command.device]', () => {
     const made = new Interrupts(upper(1n))
     made.device.message(0x41)
     made.board.entry(8, 3n, 5n, upper(0n))
@@ -67,16 +67,20 @@ describe('what is cached', () => {
     expect(made.device.message(0x41)).toBe(-1)
   })
 
-  test('entries push each other out of a small cache', () => {
+  test('entries push each other out of a small cache [amdvi.cache.shape]', () => {
     const made = new Interrupts(upper(2n), {
-      personality: { ...amdviPersonalities.hats6, interrupts: 1 } as typeof amdviPersonalities.hats6,
+      personality: { ...amdviPersonalities.hats6, interrupts: { sets: 4, ways: 1 } },
     })
     made.entry(5, 0x00910001)
     made.entry(6, 0x00920001)
+    made.entry(9, 0x00940001)
     made.device.message(5)
     made.entry(5, 0x00930001)
     made.device.message(6)
     made.device.message(5)
-    expect(made.received()).toEqual([0x91, 0x92, 0x93])
+    // Entries 5 and 9 are of one set of four.
+    made.device.message(9)
+    made.device.message(5)
+    expect(made.received()).toEqual([0x91, 0x91, 0x92, 0x93, 0x94])
   })
 })

@@ -4,7 +4,7 @@ import { SHIFT, TABLE, FAULT, walk, chain } from './page-walk.ts'
 
 /** Sizes of leaves (facts B.4). */
 
-describe('a leaf of the default size (NextLevel 0)', () => {
+describe('a leaf of the default size (NextLevel 0) [amdvi.walk.default-size]', () => {
   test.each([
     [2, 0x12345678n & 0x1fffffn],
     [3, 0x3fffff08n],
@@ -33,7 +33,7 @@ describe('a leaf of the default size (NextLevel 0)', () => {
   })
 })
 
-describe('a leaf that carries its size (NextLevel 7)', () => {
+describe('a leaf that carries its size (NextLevel 7) [amdvi.walk.sized]', () => {
   // size = 2^(first zero from 12 up + 1): bit 12 = 0 is 8 KiB, 01 16 KiB, 011 32 KiB.
   test.each([
     [1, 0x0000n, 0x2000],
@@ -72,13 +72,13 @@ describe('a leaf that carries its size (NextLevel 7)', () => {
     ['1 GiB at level 2', 2, 0x1ffff000n],
     ['no zero bit at all', 4, 0xffffffffff000n],
     ['8 KiB at level 6', 6, 0x0000n],
-  ])('a size that does not belong to its level: %s', (_name, level, field) => {
+  ])('a size that does not belong to its level: %s [amdvi.walk.sized-bounds]', (_name, level, field) => {
     const board = walk(6, 0n, [...chain(6, level), { level, entry: field | RW | 0xe01n }])
     expect(board.device().put(0, 1n)).toBe(-1)
     expect(board.events()).toEqual([FAULT('0b0', 0n)])
   })
 
-  test('an entry of the replica that was forgotten is absent', () => {
+  test('an entry of the replica that was forgotten is absent [amdvi.walk.replicas]', () => {
     const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: RW | 0xe01n }])
     const device = board.device()
     expect([device.put(0x8, 1n), device.put(0x1008, 1n)]).toEqual([2, -1])

@@ -17,19 +17,19 @@ function board(had: bigint, leaf = BigInt(PAGE_A) | RW | 1n, name: AmdviPersonal
   return { made, device, marks }
 }
 
-test('HAD 0: no bit is set', () => {
+test('HAD 0: no bit is set [amdvi.marks.had]', () => {
   const { device, marks } = board(0n)
   device.put(IOVA, 1n)
   expect(marks()).toEqual([0n, 0n, 0n, 0n])
 })
 
-test('HAD 1: accessed bits on the way down, never dirty', () => {
+test('HAD 1: accessed bits on the way down, never dirty [amdvi.marks.had]', () => {
   const { device, marks } = board(0x80n)
   device.put(IOVA, 1n)
   expect(marks()).toEqual([A, A, A, A])
 })
 
-test('HAD 3: a read sets accessed bits, the first write the leaf’s dirty bit, though the translation is cached', () => {
+test('HAD 3: a read sets accessed bits, the first write the leaf’s dirty bit, though the translation is cached [amdvi.marks.had, amdvi.marks.cached]', () => {
   const { device, marks } = board(0x180n)
   device.get(IOVA)
   expect(marks()).toEqual([A, A, A, A])
@@ -38,29 +38,37 @@ test('HAD 3: a read sets accessed bits, the first write the leaf’s dirty bit, 
   expect(marks()).toEqual([A, A, A, A | D])
 })
 
-test('HAD 2 is reserved: no bit is set', () => {
+test('HAD 2 is reserved: no bit is set [amdvi.marks.had]', () => {
   const { device, marks } = board(0x100n)
   device.put(IOVA, 1n)
   expect(marks()).toEqual([0n, 0n, 0n, 0n])
+})
+
+test.each([0n, 1n, 2n, 3n])('HADUpdate %i leaves that to HAD [amdvi.register.had-update]', (update) => {
+  const { made, device, marks } = board(0x180n)
+  made.write64(0x18, (update << 46n) | 0x1405n)
+  expect(made.read64(0x18)).toBe((update << 46n) | 0x1405n)
+  device.put(IOVA, 1n)
+  expect(marks()).toEqual([A, A, A, A | D])
 })
 
 test.each<[AmdviPersonalityName, bigint, bigint]>([
   ['hats4', 0n, 0n],
   ['hats5', A, A],
   ['qemu', 0n, 0n],
-])('%s has not all of it (HASup, HDSup)', (name, directory, leaf) => {
+])('%s has not all of it (HASup, HDSup) [amdvi.marks.features]', (name, directory, leaf) => {
   const { device, marks } = board(0x180n, BigInt(PAGE_A) | RW | 1n, name)
   device.put(IOVA, 1n)
   expect(marks()).toEqual([directory, directory, directory, leaf])
 })
 
-test('a walk that faults marks nothing', () => {
+test('a walk that faults marks nothing [amdvi.marks.leaf]', () => {
   const { device, marks } = board(0x180n, BigInt(PAGE_A) | 0x2000000000000001n)
   expect(device.put(IOVA, 1n)).toBe(-1)
   expect(marks()).toEqual([0n, 0n, 0n, 0n])
 })
 
-test('after software cleared D, a cached translation does not set it again; after an invalidation it does', () => {
+test('after software cleared D, a cached translation does not set it again; after an invalidation it does [amdvi.marks.cached]', () => {
   const { made, device, marks } = board(0x180n)
   device.put(IOVA, 1n)
   made.store(L1, BigInt(PAGE_A) | RW | 1n)
@@ -71,14 +79,14 @@ test('after software cleared D, a cached translation does not set it again; afte
   expect(marks()[3]).toBe(A | D)
 })
 
-test('a page that is dirty already is cached with the right to write', () => {
+test('a page that is dirty already is cached with the right to write [amdvi.marks.cached]', () => {
   const { made, device } = board(0x180n, BigInt(PAGE_A) | RW | 1n | D)
   device.get(IOVA)
   made.store(L1, 0n)
   expect(device.put(IOVA, 1n)).toBe(2)
 })
 
-describe('large pages', () => {
+describe('large pages [amdvi.marks.leaf]', () => {
   test('a 2 MiB page is one leaf', () => {
     const { made, device } = board(0x180n)
     made.store(L2 + 8, RW | 1n)

@@ -10,7 +10,7 @@ import { turn } from './board.ts'
 const unit = amdviUnit(amdviPersonalities.hats6)
 
 describe('the models of a machine', () => {
-  test('install and driver by name; the device table covers the buses that there are', () => {
+  test('install and driver by name; the device table covers the buses that there are [amdvi.driver.blocks]', () => {
     const machine = new Machine({ memory: { lowFrames: 1024, highFrames: 0, boardBytes: 1 << 16 }, seed: 1, turn })
     for (const [name, { personalities, defaultPersonality }] of Object.entries(iommuModels))
       expect([name, personalities.includes(defaultPersonality)]).toEqual([name, true])
@@ -41,7 +41,7 @@ describe('the models of a machine', () => {
   })
 })
 
-test('capabilities as data', () => {
+test('capabilities as data [amdvi.driver.capabilities]', () => {
   const of = (name: keyof typeof amdviPersonalities) =>
     new DriverRig(amdviUnit(amdviPersonalities[name])).driver.capabilities
   expect([of('hats4').tableWidths, of('hats5').tableWidths, of('hats6').tableWidths, of('qemu').tableWidths]).toEqual([
@@ -66,7 +66,7 @@ test('capabilities as data', () => {
   expect([of('hats4').dirtyBits, of('hats5').dirtyBits, of('qemu').invalidateOnMap]).toEqual([false, false, true])
 })
 
-test('the memory that was the device table lets everything pass once it is freed and zeroed: it is not, while the unit is on', () => {
+test('the memory that was the device table lets everything pass once it is freed and zeroed: it is not, while the unit is on [amdvi.driver.blocks]', () => {
   const rig = new DriverRig(unit)
   const { device } = rig.start()
   for (const mfn of rig.driver.ownFrames()) expect(device.put(at(mfn), 1n)).toBe(-1)

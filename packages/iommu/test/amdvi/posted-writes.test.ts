@@ -20,7 +20,7 @@ describe.each<[string, number, number, number]>([
   ['a block of pages', 0x30000001, IOVA | 0x7f001, 0],
   ['the domain', 0x30000001, 0xfffff003, 0x7fffffff],
   ['everything', 0x80000000, 0, 0],
-])('a write on its way when its page goes: invalidation of %s', (_name, word1, word2, word3) => {
+])('a write on its way when its page goes: invalidation of %s [amdvi.posted.late, amdvi.command.wait-drains]', (_name, word1, word2, word3) => {
   test('lands in the frame’s next owner’s data when nobody waited', () => {
     const made = board()
     made.device().put(IOVA + 8, 0xbadn)
@@ -45,7 +45,7 @@ describe.each<[string, number, number, number]>([
   })
 })
 
-test('a wait before the invalidation orders nothing', () => {
+test('a wait before the invalidation orders nothing [amdvi.command.wait-drains]', () => {
   const made = board()
   made.device().put(IOVA + 8, 0xbadn)
   made.store(L1, 0n)
@@ -61,7 +61,7 @@ test('a wait before the invalidation orders nothing', () => {
   expect(made.load(PAGE_A + 8)).toBe(0x600dn)
 })
 
-test('a write after the wait and before an invalidation without one is late', () => {
+test('a write after the wait and before an invalidation without one is late [amdvi.posted.late]', () => {
   const made = board()
   const device = made.device()
   made.wait()
@@ -74,7 +74,7 @@ test('a write after the wait and before an invalidation without one is late', ()
   expect(made.load(PAGE_A + 8)).toBe(0xbadn)
 })
 
-test('commands behind the last wait of a batch are not waited for, those before it are', () => {
+test('commands behind the last wait of a batch are not waited for, those before it are [amdvi.command.wait-drains]', () => {
   const made = board()
   const device = made.device()
   device.put(IOVA + 8, 1n)
@@ -90,7 +90,7 @@ test('commands behind the last wait of a batch are not waited for, those before 
   expect(made.load(PAGE_A + 8)).toBe(0x600dn)
 })
 
-test('time alone lands every write; only writes to the page that goes are meant', () => {
+test('time alone lands every write; only writes to the page that goes are meant [amdvi.posted.late]', () => {
   const made = board()
   const device = made.device()
   device.put(IOVA + 8, 0xbadn)
@@ -105,7 +105,7 @@ test('time alone lands every write; only writes to the page that goes are meant'
   expect([made.load(PAGE_A + 8), made.load(PAGE_B + 8)]).toEqual([0x600dn, 0x600dn])
 })
 
-test('the same through a 2 MiB page: only the bytes of the write are late', () => {
+test('the same through a 2 MiB page: only the bytes of the write are late [amdvi.posted.late]', () => {
   const made = board()
   made.store(L2 + 8, RW | 1n)
   made.device().put(IOVA + PAGE_A + 8, 0xbadn)
@@ -118,7 +118,7 @@ test('the same through a 2 MiB page: only the bytes of the write are late', () =
   expect([made.load(PAGE_A), made.load(PAGE_A + 8), made.load(PAGE_A + 16)]).toEqual([1n, 0xbadn, 3n])
 })
 
-test('who does not wait at all gives a frame away that the device still reaches', () => {
+test('who does not wait at all gives a frame away that the device still reaches [amdvi.command.late]', () => {
   const made = board()
   const device = made.device()
   device.put(IOVA, 1n)

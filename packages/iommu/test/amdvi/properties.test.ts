@@ -75,7 +75,7 @@ function reference(board: Board, maxLevels: number, requester: number, address: 
 const often = <T>(usual: T, other: fc.Arbitrary<T>) =>
   fc.oneof({ weight: 15, arbitrary: fc.constant(usual) }, { weight: 2, arbitrary: other })
 
-test('the walk against one with 64-bit numbers, on tables with flipped bits; with and without an observer (B.3, B.4)', () => {
+test('the walk against one with 64-bit numbers, on tables with flipped bits; with and without an observer (B.3, B.4) [amdvi.walk.model]', () => {
   const input = fc.record({
     name: fc.constantFrom(...(Object.keys(LEVELS) as (keyof typeof LEVELS)[])),
     requester: often(8, fc.constantFrom(127, 128, 4000)),

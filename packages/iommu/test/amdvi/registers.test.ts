@@ -4,7 +4,7 @@ import { Board, COMMANDS, DEVICES, EVENTS } from './board.ts'
 
 /** The register file (facts B.2): values typed from there. */
 
-describe('features of the personalities (B.2)', () => {
+describe('features of the personalities (B.2) [amdvi.register.features]', () => {
   // EFR: 0 PreFSup, 6 IASup, 7 GASup, 11:10 HATS, 46 MsiCapMmioSup, 49 HASup, 52 HDSup; EFR2: 9:8 NumIntRemapSup.
   test.each<[AmdviPersonalityName, bigint, bigint]>([
     ['qemu', 0x8c1n, 0n],
@@ -18,13 +18,13 @@ describe('features of the personalities (B.2)', () => {
     expect(board.read64(0x30)).toBe(features)
   })
 
-  test('QEMU’s EFR is 0x29D3: what ours lacks are PPRSup, GTSup, HESup and GATS, which come later', () => {
+  test('QEMU’s EFR is 0x29D3: what ours lacks are PPRSup, GTSup, HESup and GATS, which come later [amdvi.register.features-qemu]', () => {
     const absent = 0x2n | 0x10n | 0x100n | 0x2000n
     expect(new Board({ personality: amdviPersonalities.qemu }).read64(0x30)).toBe(0x29d3n & ~absent)
   })
 })
 
-describe('reset values and write masks (B.2)', () => {
+describe('reset values and write masks (B.2) [amdvi.register.absent, amdvi.register.pointers, amdvi.register.device-table, amdvi.register.command-buffer, amdvi.register.event-log]', () => {
   test.each([
     ['DevTabBase: 51:12 base, 8:0 size', 0x00, 0n, 0x000ffffffffff1ffn],
     ['CmdBufBase: 51:12 base, 59:56 length', 0x08, 0x0800000000000000n, 0x0f0ffffffffff000n],
@@ -50,16 +50,19 @@ describe('reset values and write masks (B.2)', () => {
   })
 
   test.each<[AmdviPersonalityName, bigint]>([
-    // Up to CmdBufEn, GAEn; NumIntRemapMode only with 2048 interrupts. No PPR, GT, SMI filter, exclusion, segments, x2APIC.
-    ['hats6', 0x0000180000021fffn],
+    // Up to CmdBufEn, GAEn; HADUpdate (47:46) only with HASup, NumIntRemapMode (44:43) only with 2048 interrupts. No PPR, GT, SMI
+    // filter, segments, x2APIC.
+    ['hats6', 0x0000d80000021fffn],
+    ['hats5', 0x0000c00000021fffn],
     ['hats4', 0x0000000000021fffn],
-  ])('Control of %s keeps the bits of what is there', (name, written) => {
+    ['qemu', 0x0000000000021fffn],
+  ])('Control of %s keeps the bits of what is there [amdvi.register.control, amdvi.register.had-update]', (name, written) => {
     const board = new Board({ personality: amdviPersonalities[name] })
     board.write64(0x18, 0xffffffffffffffffn)
     expect(board.read64(0x18)).toBe(written)
   })
 
-  test('an access that is not aligned, or behind the block, reads all ones', () => {
+  test('an access that is not aligned, or behind the block, reads all ones [amdvi.register.access]', () => {
     const board = new Board()
     expect([board.read(0x02), board.read(0x4000)]).toEqual([0xffffffff, 0xffffffff])
   })
@@ -72,7 +75,7 @@ describe('locks (B.2)', () => {
     return made
   }
 
-  test('while IommuEn is 1, DevTabBase keeps its value', () => {
+  test('while IommuEn is 1, DevTabBase keeps its value [amdvi.lock.device-table]', () => {
     const made = board()
     made.write64(0x00, 0n)
     expect(made.read64(0x00)).toBe(BigInt(DEVICES))
@@ -81,7 +84,7 @@ describe('locks (B.2)', () => {
     expect(made.read64(0x00)).toBe(0n)
   })
 
-  test('while CmdBufEn is 1, CmdBufBase and CmdHead keep theirs', () => {
+  test('while CmdBufEn is 1, CmdBufBase and CmdHead keep theirs [amdvi.lock.command-buffer]', () => {
     const made = board()
     made.write64(0x08, 0n)
     made.write(0x2000, 0x20)
@@ -93,7 +96,7 @@ describe('locks (B.2)', () => {
     expect([made.read64(0x08), made.read(0x2000)]).toEqual([0x0900000000040000n, 0])
   })
 
-  test('while EventLogEn is 1, EvtLogBase and EvtTail keep theirs', () => {
+  test('while EventLogEn is 1, EvtLogBase and EvtTail keep theirs [amdvi.lock.event-log, amdvi.register.ring-reset]', () => {
     const made = board()
     made.write64(0x10, 0n)
     made.write(0x2018, 0x20)
@@ -105,7 +108,7 @@ describe('locks (B.2)', () => {
     expect([made.read(0x2010), made.read(0x2018)]).toEqual([0, 0])
   })
 
-  test('a write of CmdBufBase sets head and tail to 0 (B.2)', () => {
+  test('a write of CmdBufBase sets head and tail to 0 (B.2) [amdvi.register.ring-reset]', () => {
     const made = new Board()
     made.write(0x2000, 0x40)
     made.write(0x2008, 0x80)
@@ -114,7 +117,7 @@ describe('locks (B.2)', () => {
   })
 })
 
-describe('run bits of Status (B.2: 3 EventLogRun, 4 CmdBufRun)', () => {
+describe('run bits of Status (B.2: 3 EventLogRun, 4 CmdBufRun) [amdvi.register.run]', () => {
   test.each([
     ['everything on', 0x1405, 0x18],
     ['IommuEn is 0', 0x1404, 0],
@@ -131,7 +134,7 @@ describe('run bits of Status (B.2: 3 EventLogRun, 4 CmdBufRun)', () => {
     [7n, 0],
     [8n, 0x18],
     [15n, 0x18],
-  ])('rings of length code %i: less than 8 is reserved, and does not run', (code, status) => {
+  ])('rings of length code %i: less than 8 is reserved, and does not run [amdvi.register.ring-length]', (code, status) => {
     const board = new Board()
     board.write64(0x08, (code << 56n) | BigInt(COMMANDS))
     board.write64(0x10, (code << 56n) | BigInt(EVENTS))
@@ -145,8 +148,9 @@ describe('the unit’s PCI function (B.1)', () => {
     // Type 3 in 18:16, revision 1 in 23:19, 27 EFRSup, 26 NpCache; misc 14:8 PAsize, 21:15 VAsize.
     ['qemu', 0x0c0b000f, (48 << 15) | (40 << 8)],
     ['hats4', 0x080b000f, (48 << 15) | (48 << 8)],
-    ['hats6', 0x080b000f, (64 << 15) | (52 << 8)],
-  ])('%s: capability 0x0F with the base of its registers', (name, header, misc) => {
+    ['hats5', 0x080b000f, (57 << 15) | (52 << 8)],
+    ['hats6', 0x080b000f, (64 << 15) | (48 << 8)],
+  ])('%s: capability 0x0F with the base of its registers [amdvi.capability.block, amdvi.capability.base, amdvi.capability.misc]', (name, header, misc) => {
     const board = new Board({ personality: amdviPersonalities[name] })
     board.machine.pci.add(0, 2, board.unit.function)
     const { pci } = board.machine
@@ -158,7 +162,7 @@ describe('the unit’s PCI function (B.1)', () => {
     expect([pci.configRead(2, 0, 2), pci.configRead(2, 0x08, 4) >>> 8]).toEqual([0x1022, 0x080600])
   })
 
-  test('its MSI registers by MMIO at 0158 to 0164 are those of its configuration space (MsiCapMmioSup)', () => {
+  test('its MSI registers by MMIO at 0158 to 0164 are those of its configuration space (MsiCapMmioSup) [amdvi.register.message]', () => {
     const board = new Board()
     board.machine.pci.add(0, 2, board.unit.function)
     const { pci } = board.machine
@@ -178,7 +182,7 @@ describe('the unit’s PCI function (B.1)', () => {
     expect(board.read(0x158) >>> 16).toBe(0x81)
   })
 
-  test('without MsiCapMmioSup there are none', () => {
+  test('without MsiCapMmioSup there are none [amdvi.register.message]', () => {
     const board = new Board({ personality: amdviPersonalities.qemu })
     board.write(0x15c, 0xfee01000)
     expect(board.read(0x15c)).toBe(0)

@@ -5,7 +5,7 @@ import { SHIFT, FAULT, walk, to, chain, leaf } from './page-walk.ts'
 /** Page tables (facts B.4): levels, skipping, rights, reserved bits, widths. */
 
 describe('levels 1 to 6 (B.4: shifts 12, 21, 30, 39, 48, 57)', () => {
-  test.each([1, 2, 3, 4, 5, 6])('%i levels reach a 4 KiB page', (levels) => {
+  test.each([1, 2, 3, 4, 5, 6])('%i levels reach a 4 KiB page [amdvi.walk.levels]', (levels) => {
     // A different index at each level.
     const address = 0x9234_5678_9abc_d000n & ((1n << BigInt(SHIFT[levels]! + (levels === 6 ? 7 : 9))) - 1n)
     const board = walk(levels, address, [...chain(levels, 1), { level: 1, entry: leaf }])
@@ -13,7 +13,7 @@ describe('levels 1 to 6 (B.4: shifts 12, 21, 30, 39, 48, 57)', () => {
     expect(board.load(PAGE_A + 8)).toBe(7n)
   })
 
-  test.each([1, 2, 3, 4, 5])('%i levels: an address bit above 9 × levels + 12 is a fault, PR = 0', (levels) => {
+  test.each([1, 2, 3, 4, 5])('%i levels: an address bit above 9 × levels + 12 is a fault, PR = 0 [amdvi.walk.width]', (levels) => {
     const address = 1n << BigInt(12 + 9 * levels)
     const board = walk(levels, 0n, [...chain(levels, 1), { level: 1, entry: leaf }])
     const device = board.device()
@@ -26,14 +26,14 @@ describe('levels 1 to 6 (B.4: shifts 12, 21, 30, 39, 48, 57)', () => {
     expect(board.events()).toEqual([FAULT('020', address - 4096n), FAULT('020', address), FAULT('000', 1n << 63n)])
   })
 
-  test('6 levels take all 64 bits', () => {
+  test('6 levels take all 64 bits [amdvi.walk.width]', () => {
     const address = 0xffff_ffff_ffff_f000n
     const board = walk(6, address, [...chain(6, 1), { level: 1, entry: leaf }])
     expect(board.device().put(address, 1n)).toBe(2)
   })
 })
 
-describe('levels can be skipped, if the address bits of what is skipped are 0 (B.4)', () => {
+describe('levels can be skipped, if the address bits of what is skipped are 0 (B.4) [amdvi.walk.skip]', () => {
   test.each([
     [6, 1],
     [4, 1],
@@ -76,19 +76,19 @@ describe('levels can be skipped, if the address bits of what is skipped are 0 (B
     ['to its own level', 4],
     ['to a higher one', 5],
     ['to the sixth', 6],
-  ])('an entry that leads %s is an invalid level: PR and RZ', (_name, next) => {
+  ])('an entry that leads %s is an invalid level: PR and RZ [amdvi.walk.next]', (_name, next) => {
     const board = walk(4, 0n, [{ level: 4, entry: to(next) }])
     expect(board.device().put(0, 1n)).toBe(-1)
     expect(board.events()).toEqual([FAULT('0b0', 0n)])
   })
 
-  test.each([1, 2, 3, 4, 5, 6])('at level 1, NextLevel %i is no leaf', (next) => {
+  test.each([1, 2, 3, 4, 5, 6])('at level 1, NextLevel %i is no leaf [amdvi.walk.next]', (next) => {
     const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: leaf | (BigInt(next) << 9n) }])
     expect([board.device().read(0, 8), board.events()]).toEqual([-1, [FAULT('090', 0n)]])
   })
 })
 
-describe('rights: IR and IW are ANDed from the device table entry down (B.4)', () => {
+describe('rights: IR and IW are ANDed from the device table entry down (B.4) [amdvi.walk.rights]', () => {
   const R = 0x2000000000000000n
   const W = 0x4000000000000000n
   test.each([4, 3, 2, 1, 0])('missing at level %i (0 is the device table entry)', (level) => {
@@ -130,7 +130,7 @@ describe('rights: IR and IW are ANDed from the device table entry down (B.4)', (
 
 describe('PR, and reserved bits (B.4)', () => {
   test.each([4, 3, 2, 1])(
-    'PR = 0 at level %i: nothing else of the entry counts; flags 0x000 of a read, 0x020 of a write',
+    'PR = 0 at level %i: nothing else of the entry counts; flags 0x000 of a read, 0x020 of a write [amdvi.walk.present]',
     (level) => {
       const board = walk(4, 0n, [...chain(4, level), { level, entry: 0xfffffffffffffffen }])
       const device = board.device()
@@ -140,7 +140,7 @@ describe('PR, and reserved bits (B.4)', () => {
   )
 
   test.each(Array.from({ length: 9 }, (_, i) => 52 + i))(
-    'bit %i of an entry that leads to a table is reserved (60:52): PR and RZ',
+    'bit %i of an entry that leads to a table is reserved (60:52): PR and RZ [amdvi.walk.reserved-table]',
     (bit) => {
       const board = walk(4, 0n, [
         ...chain(4, 2),
@@ -152,7 +152,7 @@ describe('PR, and reserved bits (B.4)', () => {
     },
   )
 
-  test('also where it skips a level', () => {
+  test('also where it skips a level [amdvi.walk.reserved-table]', () => {
     const board = walk(4, 0n, [
       { level: 4, entry: to(1) | (1n << 60n) },
       { level: 1, entry: leaf },
@@ -170,24 +170,24 @@ describe('PR, and reserved bits (B.4)', () => {
     [4, true],
     [5, true],
     [8, true],
-  ])('bit %i of a leaf: allowed %s (58:52 reserved; U 59, FC 60; 63, 8:7 and 4:1 ignored)', (bit, allowed) => {
+  ])('bit %i of a leaf: allowed %s (58:52 reserved; U 59, FC 60; 63, 8:7 and 4:1 ignored) [amdvi.walk.reserved-leaf]', (bit, allowed) => {
     const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: leaf | (1n << BigInt(bit)) }])
     expect(board.device().put(0, 1n)).toBe(allowed ? 2 : -1)
     expect(board.events()).toEqual(allowed ? [] : [FAULT('0b0', 0n)])
   })
 
-  test('reserved bits come before rights (B.4)', () => {
+  test('reserved bits come before rights (B.4) [amdvi.walk.order]', () => {
     const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: BigInt(PAGE_A) | 1n | (1n << 55n) }])
     expect([board.device().put(0, 1n), board.events()]).toEqual([-1, [FAULT('0b0', 0n)]])
   })
 
-  test('rights come before level and size (B.4)', () => {
+  test('rights come before level and size (B.4) [amdvi.walk.order]', () => {
     const board = walk(4, 0n, [{ level: 4, entry: to(6, 0n) }])
     expect([board.device().put(0, 1n), board.events()]).toEqual([-1, [FAULT('070', 0n)]])
   })
 })
 
-describe('frames', () => {
+describe('frames [amdvi.walk.frames]', () => {
   test('above 4 GiB', () => {
     const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: 0x100005000n | RW | 1n }])
     expect(board.device().put(8, 6n)).toBe(2)
@@ -216,7 +216,7 @@ describe('frames', () => {
   })
 })
 
-test('a transfer is done page by page up to the first that faults', () => {
+test('a transfer is done page by page up to the first that faults [amdvi.walk.pieces]', () => {
   const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: leaf }])
   const device = board.device()
   expect(device.write(0xff8, new Uint8Array(16).fill(0x5a))).toBe(-1)
@@ -224,7 +224,7 @@ test('a transfer is done page by page up to the first that faults', () => {
   expect(board.events()).toEqual([FAULT('020', 0x1000n)])
 })
 
-test('a zero-length read needs the right to read', () => {
+test('a zero-length read needs the right to read [amdvi.walk.pieces]', () => {
   const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: BigInt(PAGE_A) | 0x4000000000000001n }])
   const device = board.device()
   expect([device.read(0, 0), device.put(0, 1n)]).toEqual([-1, 2])

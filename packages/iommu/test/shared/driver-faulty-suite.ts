@@ -21,17 +21,20 @@ export function secondOwner(
 }
 
 export function driverFaultySuite(unit: UnitUnderTest): void {
-  /** A port whose writes of the doorbell vanish while `broken` is true. */
+  const unheard = (port: DriverPort, broken: () => boolean): DriverPort =>
+    changed(port, {
+      write32: (address, value) => {
+        if (!broken() || address !== unit.doorbell) port.write32(address, value)
+      },
+    })
+
+  /** A port whose unit does not answer while `broken` is true. */
   class Broken {
     broken = false
     readonly rig: DriverRig
     constructor() {
-      const wrap = (port: DriverPort) =>
-        changed(port, {
-          write32: (address, value) => {
-            if (!this.broken || address !== unit.doorbell) port.write32(address, value)
-          },
-        })
+      const silence = unit.silence ?? unheard
+      const wrap = (port: DriverPort) => silence(port, () => this.broken)
       this.rig = new DriverRig(unit, { wrap, timeout: 100_000 })
     }
   }
@@ -52,13 +55,13 @@ export function driverFaultySuite(unit: UnitUnderTest): void {
       const before = rig.machine.clock.now
       expect(rig.unmap(table, 0, 512)).toBe(DriverStatus.timedOut)
       expect(rig.machine.clock.now - before).toBeGreaterThan(100_000)
-      expect([rig.held.size, device.put(0, 2n)]).toEqual([held, 2])
+      expect([rig.held.size, device.put(0, 2n)]).toEqual([held, unit.afterTimeout ?? 2])
       broken.broken = false
       expect(rig.driver.completeInvalidations()).toBe(0)
-      expect([rig.held.size, device.put(0, 3n)]).toEqual([held - 1, -1])
+      expect([rig.held.size, device.put(0, 3n)]).toEqual([unit.flat ? held : held - 1, -1])
     })
 
-    test('attach, block, destroyTable and reclaim report it; a table that may still be used is kept', () => {
+    test.skipIf(unit.open)('attach, block, destroyTable and reclaim report it; a table that may still be used is kept', () => {
       const broken = new Broken()
       const { rig } = broken
       const { table } = rig.start()
@@ -66,7 +69,7 @@ export function driverFaultySuite(unit: UnitUnderTest): void {
       rig.map(table, 0, DATA, 1)
       rig.unmap(table, 0, 1)
       broken.broken = true
-      expect(rig.driver.reclaim(table)).toBe(DriverStatus.timedOut)
+      expect(rig.driver.reclaim(table)).toBe(unit.flat ? 0 : DriverStatus.timedOut)
       expect(rig.driver.attach(8, other)).toBe(DriverStatus.timedOut)
       expect(rig.driver.block(8)).toBe(DriverStatus.timedOut)
       const pages = rig.driver.tablePages(table)
@@ -77,7 +80,7 @@ export function driverFaultySuite(unit: UnitUnderTest): void {
       expect(rig.driver.createTable(rig.bits)).toBe(table)
     })
 
-    test('the ring never overtakes itself: full of unanswered commands, it says timedOut', () => {
+    test.skipIf(unit.flat)('the ring never overtakes itself: full of unanswered commands, it says timedOut', () => {
       const broken = new Broken()
       const { rig } = broken
       rig.start()

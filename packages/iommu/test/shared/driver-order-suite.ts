@@ -4,7 +4,7 @@
  */
 import { expect, test } from 'vitest'
 import type { DriverPort } from '../../src/driver.ts'
-import { changed, DATA, DriverRig, lower, type UnitUnderTest, upper } from './driver-rig.ts'
+import { changed, DATA, DriverRig, type UnitUnderTest } from './driver-rig.ts'
 import { G1, M2 } from './driver-suite.ts'
 
 interface Page {
@@ -32,11 +32,14 @@ export class Watched {
     const wrap = (port: DriverPort) =>
       changed(port, {
         store64: after((mfn, index, hi, lo) => port.store64(mfn, index, hi, lo)),
+        store32: after((mfn, index, value) => port.store32(mfn, index, value)),
         store128: after((mfn, index, hi0, lo0, hi1, lo1) => port.store128(mfn, index, hi0, lo0, hi1, lo1)),
         storeCoherent128: after((mfn, index, hi0, lo0, hi1, lo1) =>
           port.storeCoherent128(mfn, index, hi0, lo0, hi1, lo1),
         ),
         flushLine: after((mfn, index) => port.flushLine(mfn, index)),
+        // A register write can switch tables.
+        write32: after((address, value) => port.write32(address, value)),
         publish64: (mfn, index, hi, lo) => {
           after(() => port.store64(mfn, index, hi, lo))()
           after(() => port.flushLine(mfn, index))()
@@ -50,7 +53,7 @@ export class Watched {
     this.events = 0
     this.#watch = () => {
       for (const { address, mfn, changing } of pages) {
-        const found = this.rig.unit.walk(8, upper(address), lower(address))
+        const found = this.rig.walk(8, address)
         if (found !== mfn && !(changing && found === this.#unit.absent))
           throw new Error(`after store ${this.events}: 0x${address.toString(16)} leads to ${found}`)
       }
@@ -135,7 +138,7 @@ export function driverOrderSuite(unit: UnitUnderTest): void {
     watched.during([...range(M2, 2048, 512, false, 9)], () => rig.driver.completeInvalidations())
   })
 
-  test('reclaim', () => {
+  test.skipIf(unit.flat)('reclaim', () => {
     const { watched, rig, table } = start()
     rig.map(table, 0, DATA, 1)
     rig.map(table, M2, DATA + 1, 1)
@@ -144,7 +147,7 @@ export function driverOrderSuite(unit: UnitUnderTest): void {
     expect(rig.driver.tablePages(table)).toBe(Math.ceil((rig.bits - 12) / 9))
   })
 
-  test('attach to another table that maps the same: no request faults', () => {
+  test.skipIf(unit.open)('attach to another table that maps the same: no request faults', () => {
     const { watched, rig, table } = start()
     const other = rig.driver.createTable(rig.bits)
     for (const each of [table, other]) rig.map(each, 0x5000, DATA, 1)

@@ -4,8 +4,8 @@ import { DriverStatus } from '../../src/driver.ts'
 import { DATA, DriverRig, type RigDevice, type UnitUnderTest } from './driver-rig.ts'
 import { at, G1, M2 } from './driver-suite.ts'
 
-/** The unit must have pages of 2 MiB and 1 GiB, and tables of 48 bits. `unitPages`: table pages that the driver takes for the unit itself, runs aside. */
-export function driverPagesSuite(unit: UnitUnderTest, unitPages: number): void {
+/** The unit must have pages of 2 MiB and 1 GiB, and tables of 48 bits. `unitPages`: table pages that the driver takes for the unit itself, runs aside; `enablePages` of them at once. */
+export function driverPagesSuite(unit: UnitUnderTest, unitPages: number, enablePages = 3): void {
   const start = (options?: ConstructorParameters<typeof DriverRig>[1]) => {
     const rig = new DriverRig(unit, options)
     return { rig, ...rig.start(48) }
@@ -167,11 +167,11 @@ export function driverPagesSuite(unit: UnitUnderTest, unitPages: number): void {
       expect(rig.driver.createTable(48)).toBe(DriverStatus.noMemory)
       rig.pages++
       expect(rig.driver.createTable(48)).toBeGreaterThan(0)
-      for (let pages = 0; pages < 3; pages++) {
+      for (let pages = 0; pages < enablePages; pages++) {
         const poor = new DriverRig(unit, { pages })
         expect(poor.driver.enable()).toBe(DriverStatus.noMemory)
         expect(poor.held.size).toBe(0)
-        poor.pages = 3
+        poor.pages = enablePages
         expect(poor.driver.enable()).toBe(0)
       }
     })
@@ -206,7 +206,7 @@ export function driverPagesSuite(unit: UnitUnderTest, unitPages: number): void {
       rig.map(table, M2, 2048, 512, 3, true)
       device.get(M2)
       const held = rig.held.size
-      expect(rig.driver.unmap(table, 0, M2, 512)).toBe(0)
+      expect(rig.clear(table, M2, 512)).toBe(0)
       expect(rig.held.size).toBe(held)
       expect(rig.driver.tablePages(table)).toBe(3)
       // The caller need not even ask for the invalidation of the range: the driver did.

@@ -24,13 +24,31 @@ export interface UnitUnderTest {
   readonly doorbell: number
   /** An entry that is valid at the leaf level and leads to frame 0x777 with both rights. */
   readonly poison: bigint
+  /**
+   * Where the I/O addresses of the tests begin, because the unit has other plans for those below: everything that the rig and its devices
+   * are told is relative to it. Default: 0.
+   */
+  readonly origin?: number
+  /** Its tables are runs of frames, without levels: nothing to split, to merge or to reclaim. */
+  readonly flat?: boolean
+  /** Its fault records tell no address and no direction. */
+  readonly vague?: boolean
+  /** It keeps nobody out: one table for every device, other addresses pass, and no fault is recorded. */
+  readonly open?: boolean
+  /** How it stops answering, where that is not a {@link doorbell} that nobody hears: a port that does so while `broken` says so. */
+  silence?(port: DriverPort, broken: () => boolean): DriverPort
+  /** What a device gets at a page that was unmapped when the invalidation timed out: default 2, for nothing was done. */
+  readonly afterTimeout?: number
 }
 
-/** Table pages come from frames 128… of RAM, runs from 64…; devices are given frames far above. */
+/** Table pages come from frames 128… of RAM, short runs from 64…, those of flat tables from 4096…; devices are given frames in between. */
 const RESERVE = 128
+const RESERVE_PAGES = 1024
 const RUNS = 64
 export const DATA = 2048
 const FRAMES = 4096
+/** Four tables of the largest size, and small ones. */
+const FLAT_FRAMES = 5 * 2048
 
 export interface RigOptions {
   /** Table pages that can be had at once, runs not counted. */
@@ -40,12 +58,10 @@ export interface RigOptions {
 }
 
 export class DriverRig {
-  readonly machine = new Machine({
-    memory: { lowFrames: FRAMES, highFrames: FRAMES, boardBytes: 1 << 20 },
-    seed: 1,
-    turn: () => new Promise((resolve) => void setImmediate(resolve)),
-  })
+  readonly machine: Machine
   readonly unit: Installed
+  readonly origin: number
+  readonly #flat: boolean
   readonly driver: IommuDriver
   /** Pages that the driver holds, those of runs too. */
   readonly held = new Set<number>()
@@ -53,25 +69,35 @@ export class DriverRig {
 
   constructor(unit: UnitUnderTest, { pages = 1024, wrap = (port) => port, timeout }: RigOptions = {}) {
     this.pages = pages
+    this.origin = unit.origin ?? 0
+    this.#flat = unit.flat ?? false
+    this.machine = new Machine({
+      memory: { lowFrames: FRAMES + (this.#flat ? FLAT_FRAMES : 0), highFrames: FRAMES, boardBytes: 1 << 20 },
+      seed: 1,
+      turn: () => new Promise((resolve) => void setImmediate(resolve)),
+    })
     const { memory } = this.machine
     this.unit = unit.install(this.machine)
-    const free = Array.from({ length: 1024 }, (_, i) => RESERVE + 1023 - i)
+    const free = Array.from({ length: RESERVE_PAGES }, (_, i) => RESERVE + RESERVE_PAGES - 1 - i)
     const hand = (mfn: number) => {
       memory.fill(memory.frameOffset(mfn), 0, 4096)
       this.held.add(mfn)
       return mfn
     }
+    const poison = memory.boardMemory(4096)
+    for (let at = poison; at < poison + 4096; at += 8) memory.view.setBigUint64(at, unit.poison, true)
     const port = this.unit.port({
       allocatePage: () => (this.taken >= this.pages ? -1 : hand(free.pop()!)),
       allocateRun: (order) => {
-        for (let i = 0; i < 2 ** order; i++) hand(RUNS + i)
-        return RUNS
+        const first = this.#findRun(2 ** order)
+        for (let i = 0; i < 2 ** order && first >= 0; i++) hand(first + i)
+        return first
       },
       freePage: (mfn) => {
         if (!this.held.delete(mfn)) throw new Error(`page ${mfn} is freed twice`)
         // Whoever still walks it finds entries that lead everywhere.
-        for (let i = 0; i < 512; i++) this.store(mfn * 4096 + i * 8, unit.poison)
-        if (mfn >= RESERVE) free.unshift(mfn)
+        memory.copy(memory.frameOffset(mfn), poison, 4096)
+        if (isPage(mfn)) free.unshift(mfn)
       },
     })
     this.driver = this.unit.driver(wrap(port), timeout)
@@ -79,7 +105,12 @@ export class DriverRig {
 
   /** Pages that the driver holds, runs aside. */
   get taken(): number {
-    return [...this.held].filter((mfn) => mfn >= RESERVE).length
+    return [...this.held].filter(isPage).length
+  }
+
+  /** Where the I/O addresses end that a table of `bits` translates, relative to the origin. */
+  end(bits: number): number {
+    return Math.min(2 ** bits, this.driver.capabilities.window.end) - this.origin
   }
 
   /** The widest table that the unit has. */
@@ -99,30 +130,50 @@ export class DriverRig {
 
   /** Maps `pages` from byte address `address` on. */
   map(table: number, address: number, mfn: number, pages: number, access = 3, exact4k = false): number {
-    return this.driver.map(table, upper(address), lower(address), mfn, pages, access, exact4k)
+    const io = this.origin + address
+    return this.driver.map(table, upper(io), lower(io), mfn, pages, access, exact4k)
   }
 
   /** The strict unmap: clear, invalidate, wait. */
   unmap(table: number, address: number, pages: number): number {
-    const { driver } = this
-    const status = driver.unmap(table, upper(address), lower(address), pages)
+    const status = this.clear(table, address, pages)
     if (status !== 0) return status
-    const queued = driver.queueInvalidation(table, upper(address), lower(address), pages)
-    return queued === 0 ? driver.completeInvalidations() : queued
+    const queued = this.queue(table, address, pages)
+    return queued === 0 ? this.driver.completeInvalidations() : queued
+  }
+
+  /** The first half of it. */
+  clear(table: number, address: number, pages: number): number {
+    const io = this.origin + address
+    return this.driver.unmap(table, upper(io), lower(io), pages)
+  }
+
+  /** Queues the invalidation. */
+  queue(table: number, address: number, pages: number): number {
+    const io = this.origin + address
+    return this.driver.queueInvalidation(table, upper(io), lower(io), pages)
   }
 
   frameOf(table: number, address: number): number {
-    return this.driver.frameOf(table, upper(address), lower(address))
+    const io = this.origin + address
+    return this.driver.frameOf(table, upper(io), lower(io))
   }
 
   accessOf(table: number, address: number): number {
-    return this.driver.accessOf(table, upper(address), lower(address))
+    const io = this.origin + address
+    return this.driver.accessOf(table, upper(io), lower(io))
+  }
+
+  /** Where a write of `requester` goes by the tables in memory: see {@link Installed.walk}. */
+  walk(requester: number, address: number): number {
+    const io = this.origin + address
+    return this.unit.walk(requester, upper(io), lower(io))
   }
 
   /** Faults of the log, with the address of the page. */
   faults(): IommuFault[] {
     const seen: IommuFault[] = []
-    this.driver.drainFaults((fault) => seen.push({ ...fault, lo: fault.lo & ~0xfff }))
+    this.driver.drainFaults((fault) => seen.push({ ...fault, lo: (fault.lo - this.origin) & ~0xfff }))
     return seen
   }
 
@@ -139,10 +190,34 @@ export class DriverRig {
   }
 
   device(devfn = 8, bus = 0): RigDevice {
-    const device = new RigDevice()
+    const device = new RigDevice(this.origin)
     this.machine.pci.add(bus, devfn, device)
     this.machine.pci.configWrite((bus << 8) | devfn, Config.command, 2, Command.busMaster)
     return device
+  }
+
+  /** A second device, that the unit tells from the first one. */
+  other(): RigDevice {
+    return this.driver.capabilities.granularity === 'function' ? this.device(16) : this.device(0, this.newBus())
+  }
+
+  /** A bus below a new root port. */
+  newBus(): number {
+    const { pci } = this.machine
+    const devfn = 0x20 + this.#buses++
+    const bus = pci.addBridge(0, devfn, 'root-port')
+    pci.configWrite(devfn, Config.command, 2, Command.busMaster)
+    return bus
+  }
+
+  #buses = 0
+
+  // The first frame of `frames` consecutive ones, naturally aligned.
+  #findRun(frames: number): number {
+    if (!this.#flat) return RUNS
+    for (let first = FRAMES; first + frames <= FRAMES + FLAT_FRAMES; first += frames)
+      if (!Array.from({ length: frames }, (_, i) => first + i).some((mfn) => this.held.has(mfn))) return first
+    return -1
   }
 
   #at(address: number): number {
@@ -152,17 +227,20 @@ export class DriverRig {
   }
 }
 
-/** A function that moves 8 bytes where the test says. */
+/** A function that moves 8 bytes where the test says, relative to the rig's origin. */
 export class RigDevice extends PciFunction {
   #buffer = -1
+  readonly #origin: number
 
-  constructor() {
+  constructor(origin: number) {
     super({ vendorId: 0xf0f0, deviceId: 1, classCode: 0x088000 })
+    this.#origin = origin
   }
 
   put(address: number, value: bigint): number {
+    const io = this.#origin + address
     this.root!.memory.view.setBigUint64(this.#at, value, true)
-    return this.dmaWrite(upper(address), lower(address), this.#at, 8)
+    return this.dmaWrite(upper(io), lower(io), this.#at, 8)
   }
 
   /** The value at `address`, or the outcome when it is negative. */
@@ -172,7 +250,8 @@ export class RigDevice extends PciFunction {
   }
 
   read(address: number): number {
-    return this.dmaRead(upper(address), lower(address), this.#at, 8)
+    const io = this.#origin + address
+    return this.dmaRead(upper(io), lower(io), this.#at, 8)
   }
 
   get #at(): number {
@@ -186,6 +265,8 @@ export class RigDevice extends PciFunction {
 export const upper = (address: number): number => Math.floor(address / 2 ** 32) | 0
 export const lower = (address: number): number => address | 0
 
+const isPage = (mfn: number): boolean => mfn >= RESERVE && mfn < RESERVE + RESERVE_PAGES
+
 function expectOk(status: number): void {
   if (status !== 0) throw new Error(`status ${status}`)
 }
@@ -197,6 +278,7 @@ export function changed(inner: DriverPort, changes: Partial<DriverPort>): Driver
     allocateRun: (order) => inner.allocateRun(order),
     freePage: (mfn) => inner.freePage(mfn),
     store64: (mfn, index, hi, lo) => inner.store64(mfn, index, hi, lo),
+    store32: (mfn, index, value) => inner.store32(mfn, index, value),
     store128: (mfn, index, hi0, lo0, hi1, lo1) => inner.store128(mfn, index, hi0, lo0, hi1, lo1),
     flushLine: (mfn, index) => inner.flushLine(mfn, index),
     publish64: (mfn, index, hi, lo) => inner.publish64(mfn, index, hi, lo),

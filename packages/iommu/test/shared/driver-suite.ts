@@ -14,19 +14,20 @@ export function driverSuite(unit: UnitUnderTest): void {
   }
 
   describe('mappings', () => {
-    test('after enable everything is blocked, and logged', () => {
+    test.skipIf(unit.open)('after enable everything is blocked, and logged', () => {
       const rig = new DriverRig(unit)
       expect(rig.driver.enable()).toBe(0)
       const device = rig.device()
       expect([device.get(0x5000), device.put(at(DATA), 1n)]).toEqual([-1n, -1])
-      expect(rig.faults()[0]).toMatchObject({ requester: 8, hi: 0, lo: 0x5000, write: false, addressValid: true })
+      const told = unit.vague ? { addressValid: false } : { hi: 0, lo: 0x5000, write: false, addressValid: true }
+      expect(rig.faults()[0]).toMatchObject({ requester: rig.driver.groupOf(8), ...told })
     })
 
     test('map, use, unmap: the page is reachable exactly in between, in both directions', () => {
       const { rig, device, table } = start()
       expect(device.get(0x5000)).toBe(-1n)
       expect(rig.map(table, 0x5000, DATA, 1)).toBe(0)
-      if (rig.driver.capabilities.invalidateOnMap) rig.driver.queueInvalidation(table, 0, 0x5000, 1)
+      if (rig.driver.capabilities.invalidateOnMap) rig.queue(table, 0x5000, 1)
       expect(rig.driver.completeInvalidations()).toBe(0)
       expect(device.put(0x5008, 77n)).toBe(2)
       expect(rig.load(at(DATA) + 8)).toBe(77n)
@@ -43,6 +44,12 @@ export function driverSuite(unit: UnitUnderTest): void {
       [3, [2, 2]],
     ])('access %i of a mapping: outcome of a read and a write', (access, outcomes) => {
       const { rig, device, table } = start()
+      const { readOnly, writeOnly } = rig.driver.capabilities
+      if ((access === 1 && !readOnly) || (access === 2 && !writeOnly)) {
+        expect(rig.map(table, 0x5000, DATA, 1, access)).toBe(DriverStatus.unsupported)
+        expect([device.read(0x5000), device.put(0x5000, 1n), rig.frameOf(table, 0x5000)]).toEqual([-1, -1, -1])
+        return
+      }
       rig.map(table, 0x5000, DATA, 1, access)
       rig.map(table, M2, 2048, 512, access)
       expect([device.read(0x5000), device.put(0x5000, 1n)]).toEqual(outcomes)
@@ -57,7 +64,7 @@ export function driverSuite(unit: UnitUnderTest): void {
       for (const bits of rig.driver.capabilities.tableWidths) {
         const table = rig.driver.createTable(bits)
         expect(rig.driver.attach(8, table)).toBe(0)
-        const last = 2 ** bits - 4096
+        const last = rig.end(bits) - 4096
         // Above 2^53 a number holds multiples of the page only: that is all that is asked.
         expect(rig.map(table, last, 0x100000 + 5, 1)).toBe(0)
         expect(device.put(last, BigInt(bits))).toBe(2)
@@ -73,10 +80,10 @@ export function driverSuite(unit: UnitUnderTest): void {
       rig.driver.enable()
       const bits = Math.min(...rig.driver.capabilities.tableWidths)
       const table = rig.driver.createTable(bits)
-      const end = 2 ** bits
+      const end = rig.end(bits)
       expect(rig.map(table, end, DATA, 1)).toBe(DriverStatus.unsupported)
       expect(rig.map(table, end - 4096, DATA, 2)).toBe(DriverStatus.unsupported)
-      expect(rig.driver.unmap(table, 1 << (bits - 32), 0, 1)).toBe(DriverStatus.unsupported)
+      expect(rig.clear(table, end, 1)).toBe(DriverStatus.unsupported)
       expect(rig.map(table, 0x5000, DATA, 1, 0)).toBe(DriverStatus.unsupported)
       expect(rig.driver.createTable(33)).toBe(DriverStatus.unsupported)
       expect(rig.map(table, end - 4096, DATA, 1)).toBe(0)
@@ -89,6 +96,7 @@ export function driverSuite(unit: UnitUnderTest): void {
         G1,
         ...[39, 48, 57].filter((bits) => bits < rig.bits && bits < 53).map((bits) => 2 ** bits),
       ]) {
+        if (border >= rig.end(rig.bits)) continue
         expect(rig.map(table, border - 0x3000, DATA, 6)).toBe(0)
         for (let page = 0; page < 6; page++) {
           expect(device.put(border - 0x3000 + page * 4096, BigInt(page))).toBe(2)
@@ -106,8 +114,8 @@ export function driverSuite(unit: UnitUnderTest): void {
         device.put(i * 0x4000, 1n)
       }
       for (let i = 0; i < 700; i++) {
-        rig.driver.unmap(table, 0, i * 0x4000, 1)
-        expect(rig.driver.queueInvalidation(table, 0, i * 0x4000, 1)).toBe(0)
+        rig.clear(table, i * 0x4000, 1)
+        expect(rig.queue(table, i * 0x4000, 1)).toBe(0)
       }
       expect(rig.driver.completeInvalidations()).toBe(0)
       for (let i = 0; i < 700; i++) expect(device.put(i * 0x4000, 2n)).toBe(-1)
@@ -115,11 +123,9 @@ export function driverSuite(unit: UnitUnderTest): void {
   })
 
   describe('devices and tables', () => {
-    test('devices of several buses and tables see each their own', () => {
+    test.skipIf(unit.open)('devices of several buses and tables see each their own', () => {
       const rig = new DriverRig(unit)
-      const bus = rig.machine.pci.addBridge(0, 0x20, 'root-port')
-      rig.machine.pci.configWrite(0x20, 4, 2, 4)
-      const devices = [rig.device(8), rig.device(16), rig.device(0, bus)]
+      const devices = [rig.device(8), rig.other(), rig.device(0, rig.newBus())]
       expect(rig.driver.enable()).toBe(0)
       const tables = devices.map(() => rig.driver.createTable(rig.bits))
       expect(new Set(tables).size).toBe(3)
@@ -131,7 +137,7 @@ export function driverSuite(unit: UnitUnderTest): void {
       expect([0, 1, 2].map((i) => rig.load(at(DATA + i)))).toEqual([100n, 101n, 102n])
     })
 
-    test('attach to another table: the old one is unreachable on return, also from the caches', () => {
+    test.skipIf(unit.open)('attach to another table: the old one is unreachable on return, also from the caches', () => {
       const { rig, device, table } = start()
       const other = rig.driver.createTable(rig.bits)
       rig.map(table, 0x5000, DATA, 1)
@@ -142,13 +148,14 @@ export function driverSuite(unit: UnitUnderTest): void {
       expect(rig.driver.destroyTable(table)).toBe(0)
     })
 
-    test('block: faults on return, also from the caches; blocked twice is blocked', () => {
+    test.skipIf(unit.open)('block: faults on return, also from the caches; blocked twice is blocked', () => {
       const { rig, device, table } = start()
       rig.map(table, 0x5000, DATA, 1)
       device.put(0x5000, 1n)
       expect([rig.driver.block(8), rig.driver.block(8), rig.driver.block(99)]).toEqual([0, 0, 0])
       expect(device.put(0x5000, 2n)).toBe(-1)
-      expect(rig.faults()).toMatchObject([{ requester: 8, lo: 0x5000, write: true }])
+      const told = unit.vague ? {} : { lo: 0x5000, write: true }
+      expect(rig.faults()).toMatchObject([{ requester: rig.driver.groupOf(8), ...told }])
       expect(rig.driver.attach(8, table)).toBe(0)
       expect(device.put(0x5000, 3n)).toBe(2)
     })
@@ -162,10 +169,10 @@ export function driverSuite(unit: UnitUnderTest): void {
       const again = rig.driver.createTable(rig.bits)
       expect(again).toBe(table)
       rig.driver.attach(8, again)
-      expect([device.put(0x5000, 2n), rig.driver.tablePages(again)]).toEqual([-1, 1])
+      expect([device.put(0x5000, 2n), rig.driver.tablePages(again)]).toEqual([-1, unit.flat ? expect.any(Number) : 1])
     })
 
-    test('disable: DMA passes again, every page is given back; it can be enabled anew', () => {
+    test.skipIf(unit.open)('disable: DMA passes again, every page is given back; it can be enabled anew', () => {
       const { rig, device, table } = start()
       rig.map(table, 0x5000, DATA, 600)
       expect(rig.held.size).toBeGreaterThan(5)
@@ -180,12 +187,12 @@ export function driverSuite(unit: UnitUnderTest): void {
       expect([device.put(0x5000, 1n), rig.unmap(again, 0x5000, 1), device.put(0x5000, 1n)]).toEqual([2, 0, -1])
     })
 
-    test('ownFrames are the pages that it holds, and DMA to none of them succeeds', () => {
+    test.skipIf(unit.open)('ownFrames are the pages that it holds, and DMA to none of them succeeds', () => {
       const { rig, device, table } = start()
-      rig.map(table, 0x5000, DATA, 1)
+      rig.map(table, M2, DATA, 1)
       const own = rig.driver.ownFrames()
       expect(new Set(own)).toEqual(rig.held)
-      for (const mfn of own) expect(device.put(at(mfn), 1n)).toBe(-1)
+      for (const mfn of own) expect(device.put(at(mfn) - rig.origin, 1n)).toBe(-1)
     })
 
     test('mistakes of the caller are exceptions', () => {
@@ -197,7 +204,7 @@ export function driverSuite(unit: UnitUnderTest): void {
       expect(() => other.driver.attach(8, 99)).toThrow('IOMMU table 99: does not exist')
       expect(() => other.driver.destroyTable(table)).toThrow('destroyed while a device is attached')
       other.map(table, 0x5000, DATA, 1)
-      expect(() => other.map(table, 0x5000, DATA, 1)).toThrow('0x5000 is mapped')
+      expect(() => other.map(table, 0x5000, DATA, 1)).toThrow('5000 is mapped')
       expect(() => other.map(table, 0x4000, DATA, 2)).toThrow('is mapped')
       other.map(table, M2, 0, 512)
       expect(() => other.map(table, M2 + 0x1000, DATA, 1)).toThrow('is mapped')
@@ -205,7 +212,7 @@ export function driverSuite(unit: UnitUnderTest): void {
     })
   })
 
-  describe('faults', () => {
+  describe.skipIf(unit.vague || unit.open)('faults', () => {
     test('each record once, with requester, page and direction; the log is empty and usable afterwards', () => {
       const { rig, device } = start()
       expect(rig.faults()).toEqual([])

@@ -10,9 +10,9 @@ import { vtdUnit } from './units.ts'
 /** The suites that drivers share, on VT-d; what is its own is in test/vtd. */
 describe.each([vtdUnit(vtdPersonalities['sandybridge-ep']), vtdUnit(vtdPersonalities.qemu48)])('$name', (unit) => {
   driverSuite(unit)
-  // Queue, status, root, context table.
-  driverPagesSuite(unit, 4)
+  // Queue, status, root, interrupt remapping table; context table.
+  driverPagesSuite(unit, 5, 4)
   driverOrderSuite(unit)
   driverFaultySuite(unit)
-  driverPropertySuite(unit, 4)
+  driverPropertySuite(unit, 5)
 })

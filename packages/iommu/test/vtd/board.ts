@@ -1,7 +1,14 @@
 /** A board with a VT-d unit that tests program by hand: numbers typed from the facts, no driver and no encoder of ours. */
 import { setImmediate } from 'node:timers'
 import { Command, Config, Count, Machine, PciFunction } from '@iospace/machine'
-import { installVtd, VTD_BASE, type VtdHardware, type VtdPersonality, vtdPersonalities } from '../../src/hardware.ts'
+import {
+  installVtd,
+  VTD_BASE,
+  type VtdHardware,
+  type VtdHardwareOptions,
+  type VtdPersonality,
+  vtdPersonalities,
+} from '../../src/hardware.ts'
 
 export const turn = (): Promise<void> =>
   new Promise((resolve) => {
@@ -17,6 +24,8 @@ export const L2 = 0x22000
 export const L1 = 0x23000
 export const QUEUE = 0x30000
 export const STATUS = 0x31000
+/** Interrupt remapping table. */
+export const ENTRIES = 0x38000
 /** Two pages of RAM that devices work on. */
 export const PAGE_A = 0x100000
 export const PAGE_B = 0x101000
@@ -27,6 +36,7 @@ export interface BoardOptions {
   readonly personality?: VtdPersonality
   readonly lowFrames?: number
   readonly highFrames?: number
+  readonly options?: (machine: Machine) => VtdHardwareOptions
 }
 
 export interface Fault {
@@ -42,9 +52,14 @@ export class Board {
   readonly #personality: VtdPersonality
   #tail = 0
 
-  constructor({ personality = vtdPersonalities.qemu48, lowFrames = 1024, highFrames = 1024 }: BoardOptions = {}) {
+  constructor({
+    personality = vtdPersonalities.qemu48,
+    lowFrames = 1024,
+    highFrames = 1024,
+    options = () => ({}),
+  }: BoardOptions = {}) {
     this.machine = new Machine({ memory: { lowFrames, highFrames, boardBytes: 1 << 20 }, seed: 1, turn })
-    this.unit = installVtd(this.machine, personality)
+    this.unit = installVtd(this.machine, personality, options(this.machine))
     this.#personality = personality
   }
 
@@ -126,6 +141,27 @@ export class Board {
     this.write(0x18, 0x04000000 | this.#persistent())
     this.until(0x1c, 0x04000000, 0x04000000)
     this.#tail = 0
+  }
+
+  /** IRTA, SIRTP, IRE, each polled (A.6). `low` holds EIME (bit 11) and S (3:0: 2^(S+1) entries). */
+  remapOn(low = 0x7n): void {
+    this.write64(0xb8, BigInt(ENTRIES) | low)
+    this.write(0x18, 0x01000000 | this.#persistent())
+    this.until(0x1c, 0x01000000, 0x01000000)
+    this.write(0x18, 0x02000000 | this.#persistent())
+    this.until(0x1c, 0x02000000, 0x02000000)
+  }
+
+  /** Sets the interrupt remapping entry `index`, both quadwords by hand. */
+  entry(index: number, low: bigint, high = 0n): void {
+    this.store(ENTRIES + index * 16, low, high)
+  }
+
+  /** Vectors that the CPU was sent so far. */
+  vectors(): number[] {
+    return [...this.machine.interrupts.received].flatMap((count, vector) =>
+      Array.from({ length: count }, () => vector),
+    )
   }
 
   /** Puts a descriptor into the queue without telling the unit. */
@@ -212,6 +248,11 @@ export class Probe extends PciFunction {
   get(address: number | bigint): bigint {
     const outcome = this.read(address, 8)
     return outcome < 0 ? BigInt(outcome) : this.root!.memory.view.getBigUint64(this.buffer, true)
+  }
+
+  /** Sends an interrupt message: the outcome. */
+  message(data: number, address = 0xfee00000): number {
+    return this.write(address, new Uint8Array(new Uint32Array([data]).buffer))
   }
 
   write(address: number | bigint, bytes: Uint8Array): number {

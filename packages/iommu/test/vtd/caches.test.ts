@@ -23,12 +23,12 @@ const contexts = {
   device: (id: bigint, source: bigint, mask = 0n) => 0x31n | (id << 16n) | (source << 32n) | (mask << 48n),
 }
 
-describe('translations (IOTLB)', () => {
+describe('translations (IOTLB) [vtd.cache.stale]', () => {
   test.each([
     ['global', iotlb.global, 0n],
     ['domain', iotlb.domain(1n), 0n],
     ['page', iotlb.page(1n), BigInt(IOVA)],
-  ])('a cleared entry is used until a %s invalidation (A.5)', (_name, low, high) => {
+  ])('a cleared entry is used until a %s invalidation [vtd.invalidate.granularity]', (_name, low, high) => {
     const made = board()
     const device = made.device()
     expect(device.get(IOVA)).toBe(0xaan)
@@ -44,7 +44,7 @@ describe('translations (IOTLB)', () => {
   test.each([
     ['domain', iotlb.domain(2n), 0n],
     ['page', iotlb.page(2n), BigInt(IOVA)],
-  ])('a %s invalidation of another domain changes nothing (A.5)', (_name, low, high) => {
+  ])('a %s invalidation of another domain changes nothing [vtd.invalidate.other-domain]', (_name, low, high) => {
     const made = board()
     const device = made.device()
     device.get(IOVA)
@@ -53,7 +53,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(IOVA)).toBe(0xaan)
   })
 
-  test('a page-selective one of another page changes nothing; AM = 1 drops exactly two pages (A.5)', () => {
+  test('a page-selective one of another page changes nothing; AM = 1 drops exactly two pages [vtd.invalidate.page.order]', () => {
     const made = board((b) => b.store(L1, ...Array.from({ length: 4 }, () => BigInt(PAGE_A) | 3n)))
     const device = made.device()
     for (let page = 0; page < 4; page++) device.get(IOVA + page * 0x1000)
@@ -75,7 +75,7 @@ describe('translations (IOTLB)', () => {
     [0, 3],
     [9, 3],
     [18, 3],
-  ])('a page-selective one of order %i inside a cached leaf of level %i drops the whole leaf (A.5)', (order, level) => {
+  ])('a page-selective one of order %i inside a cached leaf of level %i drops the whole leaf [vtd.invalidate.page.large]', (order, level) => {
     const made = board((b) => (level === 2 ? b.store(L2 + 8, 0x83n) : b.store(L3, 0x83n)))
     const device = made.device()
     const reach = level === 2 ? IOVA + PAGE_A : PAGE_A
@@ -87,7 +87,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(reach + 0x3000)).toBe(-1n)
   })
 
-  test('the same address in two domains is two translations', () => {
+  test('the same address in two domains is two translations [vtd.cache.tag]', () => {
     const made = board((b) => {
       // Function 16 in domain 2 with tables of its own.
       b.store(CONTEXT + 16 * 16, 0x40000n | 1n, 0x202n)
@@ -112,7 +112,7 @@ describe('translations (IOTLB)', () => {
     expect(second.get(IOVA)).toBe(0xaan)
   })
 
-  test('an absent entry is not remembered: CM = 0 (A.6)', () => {
+  test('an absent entry is not remembered: CM = 0 [vtd.cache.cm-0]', () => {
     const made = board((b) => b.store(L1, 0n))
     const device = made.device()
     expect(device.get(IOVA)).toBe(-1n)
@@ -120,7 +120,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(IOVA)).toBe(0xaan)
   })
 
-  test('a right that the cached translation lacks is looked up in memory, and a refusal is recorded (A.3; QEMU does neither)', () => {
+  test('a right that the cached translation lacks is looked up in memory, and a refusal is recorded (QEMU does neither) [vtd.cache.rights]', () => {
     const made = board((b) => b.store(L1, BigInt(PAGE_A) | 1n))
     const device = made.device()
     expect(device.get(IOVA)).toBe(0xaan)
@@ -135,7 +135,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(IOVA)).toBe(-1n)
   })
 
-  test('it is bounded: a set of one way forgets a page for another of its set', () => {
+  test('it is bounded: a set of one way forgets a page for another of its set [vtd.cache.bounded]', () => {
     const shape = { sets: 4, ways: 1 }
     const made = board((b) => b.store(L1, ...Array.from({ length: 8 }, () => BigInt(PAGE_A) | 3n)), {
       ...vtdPersonalities.qemu48,
@@ -150,7 +150,7 @@ describe('translations (IOTLB)', () => {
     expect(device.get(IOVA)).toBe(0xbbn)
   })
 
-  test('a set of two ways forgets the page that was used longest ago', () => {
+  test('a set of two ways forgets the page that was used longest ago [vtd.cache.bounded]', () => {
     const made = board((b) => b.store(L1, ...Array.from({ length: 12 }, () => BigInt(PAGE_A) | 3n)), {
       ...vtdPersonalities.qemu48,
       iotlb: { sets: 4, ways: 2 },
@@ -167,8 +167,8 @@ describe('translations (IOTLB)', () => {
   })
 })
 
-describe('directories (paging-structure cache)', () => {
-  test('a replaced directory entry is used until an invalidation without the leaf-only hint (IH)', () => {
+describe('directories (paging-structure cache) [vtd.cache.directory]', () => {
+  test('a replaced directory entry is used until an invalidation without the leaf-only hint (IH) [vtd.invalidate.hint]', () => {
     const made = board()
     const device = made.device()
     device.get(IOVA)
@@ -212,7 +212,7 @@ describe('context entries', () => {
     ['device, function bits 2:0 ignored', contexts.device(1n, 15n, 3n)],
     ['device, function bits 2:1 ignored', contexts.device(1n, 14n, 2n)],
     ['device, function bit 2 ignored', contexts.device(1n, 12n, 1n)],
-  ])('a cleared entry is used until a %s invalidation (A.5)', (_name, low) => {
+  ])('a cleared entry is used until a %s invalidation [vtd.invalidate.function-mask, vtd.invalidate.granularity]', (_name, low) => {
     const made = board()
     const device = made.device()
     device.get(IOVA)
@@ -229,7 +229,7 @@ describe('context entries', () => {
     ['this function under another domain', contexts.device(2n, 8n)],
     ['functions that differ in a bit that is not ignored', contexts.device(1n, 12n, 0n)],
     ['functions that differ in bit 0 when 2:1 are ignored', contexts.device(1n, 15n, 2n)],
-  ])('an invalidation of %s changes nothing (A.5)', (_name, low) => {
+  ])('an invalidation of %s changes nothing [vtd.invalidate.other-domain]', (_name, low) => {
     const made = board()
     const device = made.device()
     device.get(IOVA)
@@ -238,7 +238,7 @@ describe('context entries', () => {
     expect(device.get(IOVA)).toBe(0xaan)
   })
 
-  test('after a context invalidation alone, cached pages of the domain are still served to a new entry of it (E)', () => {
+  test('after a context invalidation alone, cached pages of the domain are still served to a new entry of it [vtd.cache.context-alone]', () => {
     const made = board()
     const device = made.device()
     device.get(IOVA)
@@ -250,7 +250,7 @@ describe('context entries', () => {
     expect(device.get(IOVA)).toBe(-1n)
   })
 
-  test('it is bounded: other functions push an entry out', () => {
+  test('it is bounded: other functions push an entry out [vtd.cache.bounded]', () => {
     const made = board((b) => b.store(CONTEXT + 16 * 16, BigInt(L4) | 1n, 0x102n), {
       ...vtdPersonalities.qemu48,
       contexts: { sets: 1, ways: 1 },
@@ -277,7 +277,7 @@ describe('context entries', () => {
     expect([first.get(IOVA), second.get(IOVA)]).toEqual([0xaan, -1n])
   })
 
-  test('an absent entry is not remembered: CM = 0 (A.6)', () => {
+  test('an absent entry is not remembered: CM = 0 [vtd.cache.cm-0]', () => {
     const made = board((b) => b.store(CONTEXT + 8 * 16, 0n))
     const device = made.device()
     expect(device.get(IOVA)).toBe(-1n)
@@ -311,4 +311,37 @@ test('a 2 MiB page serves all its 4 KiB pages after one walk', () => {
   for (let page = 0; page < PAGE_2M.index; page++) device.get(PAGE_2M.iova + page * 0x1000)
   const { iotlbMiss, iotlbHit } = made.machine.clock.snapshot()
   expect([iotlbMiss, iotlbHit]).toEqual([1, PAGE_2M.index - 1])
+})
+
+test.each([
+  ['lru', [0xaan, 0xbbn]],
+  ['fifo', [0xbbn, 0xaan]],
+] as const)('replacement %s: of two ways, the first used again or not [vtd.cache.bounded]', (replacement, wanted) => {
+  const made = board((b) => b.store(L1, ...Array.from({ length: 12 }, () => BigInt(PAGE_A) | 3n)), {
+    ...vtdPersonalities.qemu48,
+    iotlb: { sets: 4, ways: 2, replacement },
+  })
+  const device = made.device()
+  const get = (page: number) => device.get(IOVA + page * 0x1000)
+  get(0)
+  get(4)
+  get(0)
+  get(8)
+  made.store(L1, ...Array.from({ length: 12 }, () => BigInt(PAGE_B) | 3n))
+  // Each look at what is gone brings it back and another one out: one at a time.
+  if (replacement === 'lru') expect([get(0), get(4)]).toEqual(wanted)
+  else expect([get(0), get(8)]).toEqual(wanted)
+})
+
+test('random replacement: some page of a full set goes, the same one in every run [vtd.cache.bounded]', () => {
+  const run = () => {
+    const made = board((b) => b.store(L1, ...Array.from({ length: 40 }, () => BigInt(PAGE_A) | 3n)), {
+      ...vtdPersonalities.qemu48,
+      iotlb: { sets: 4, ways: 4, replacement: 'random' },
+    })
+    const device = made.device()
+    for (let page = 0; page < 40; page += 4) device.get(IOVA + page * 0x1000)
+    return made.machine.clock.snapshot().iotlbMiss
+  }
+  expect([run(), run()]).toEqual([10, 10])
 })

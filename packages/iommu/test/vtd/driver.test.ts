@@ -19,7 +19,7 @@ describe.each(personalities)('$name', (personality) => {
     const rig = new Rig({ personality })
     const device = rig.device()
     expect(rig.driver.enable()).toBe(0)
-    expect(rig.read(0x1c)).toBe(0xc4000000)
+    expect(rig.read(0x1c)).toBe(0xc7000000)
     expect(device.get(0)).toBe(-1n)
     expect(rig.faults()).toMatchObject([{ reason: 1 }])
   })
@@ -215,6 +215,7 @@ describe('capabilities as data', () => {
   test.each([
     ['nehalem-ep', [48], 0x1000, 255],
     ['sandybridge-ep', [48], 0x40201000, 255],
+    ['sapphirerapids-sp', [48, 57], 0x40201000, 65535],
     ['qemu39', [39], 0x40201000, 65535],
     ['qemu48', [39, 48], 0x40201000, 65535],
   ] as const)('%s', (name, tableWidths, pageSizes, tables) => {
@@ -225,8 +226,8 @@ describe('capabilities as data', () => {
       pageSizes,
       tables,
       granularity: 'function',
-      interruptIsolation: false,
-      coherent: name === 'nehalem-ep',
+      interruptIsolation: true,
+      coherent: name === 'sapphirerapids-sp',
       invalidateOnMap: false,
     })
   })

@@ -20,7 +20,7 @@ const event = (made: Board, masked = false): void => {
 }
 const messages = (made: Board): number => made.machine.interrupts.received[0x60]!
 
-test('a record: page address, requester, type, reason, F; FSTS.PPF and FRI (A.1)', () => {
+test('a record: page address, requester, type, reason, F; FSTS.PPF and FRI [vtd.log.record]', () => {
   const made = board()
   const device = made.device()
   device.put(0x7fff_2345_6789n, 1n)
@@ -34,7 +34,7 @@ test('a record: page address, requester, type, reason, F; FSTS.PPF and FRI (A.1)
   expect(made.read(0x34)).toBe(0x2)
 })
 
-test('records are used in a circle, FRI tells the first after PPF was 0 (A.4)', () => {
+test('records are used in a circle, FRI tells the first after PPF was 0 [vtd.log.index]', () => {
   const made = board()
   const device = made.device()
   for (let i = 0; i < 11; i++) {
@@ -44,7 +44,7 @@ test('records are used in a circle, FRI tells the first after PPF was 0 (A.4)', 
   }
 })
 
-test('F clears by writing 1 to bit 127 and by nothing else; PPF follows the F bits and cannot be cleared in FSTS (A.1)', () => {
+test('F clears by writing 1 to bit 127 and by nothing else; PPF follows the F bits and cannot be cleared in FSTS [vtd.log.ppf, vtd.register.frcd, vtd.register.fsts]', () => {
   const made = board()
   const device = made.device()
   device.get(0)
@@ -61,7 +61,7 @@ test('F clears by writing 1 to bit 127 and by nothing else; PPF follows the F bi
 })
 
 describe('overflow (A.4)', () => {
-  test('the ninth fault of eight records is lost and sets PFO; while PFO is set nothing is recorded', () => {
+  test('the ninth fault of eight records is lost and sets PFO; while PFO is set nothing is recorded [vtd.log.overflow, vtd.log.overflow.recovery]', () => {
     const made = board()
     const device = made.device()
     for (let i = 0; i < 8; i++) device.get(i * 0x1000)
@@ -85,7 +85,7 @@ describe('overflow (A.4)', () => {
     expect([made.read(0x34), made.read64(0x220)]).toEqual([3, 0n])
   })
 
-  test('with collapsing, a fault of a requester that has a record is dropped without PFO, another’s sets PFO (QEMU; A.4)', () => {
+  test('with collapsing, a fault of a requester that has a record is dropped without PFO, another’s sets PFO [vtd.log.collapse]', () => {
     const made = new Board()
     made.machine.mmio.unmap(VTD_BASE)
     const unit = new VtdHardware(made.machine, vtdPersonalities.qemu48, { collapseFaults: true })
@@ -103,7 +103,7 @@ describe('overflow (A.4)', () => {
 })
 
 describe('fault event (A.4)', () => {
-  test('sent once when PPF becomes 1; not again while a status bit is set', () => {
+  test('sent once when PPF becomes 1; not again while a status bit is set [vtd.event.once]', () => {
     const made = board()
     event(made)
     const device = made.device()
@@ -115,7 +115,7 @@ describe('fault event (A.4)', () => {
     expect(messages(made)).toBe(2)
   })
 
-  test('masked it stays pending, and is sent when it is unmasked', () => {
+  test('masked it stays pending, and is sent when it is unmasked [vtd.event.masked]', () => {
     const made = board()
     event(made, true)
     made.device().get(0)
@@ -124,7 +124,7 @@ describe('fault event (A.4)', () => {
     expect([made.read(0x38), messages(made)]).toEqual([0, 1])
   })
 
-  test('pending, it is dropped when every status bit is cleared', () => {
+  test('pending, it is dropped when every status bit is cleared [vtd.event.dropped]', () => {
     const made = board()
     event(made, true)
     made.device().get(0)
@@ -134,7 +134,7 @@ describe('fault event (A.4)', () => {
     expect(messages(made)).toBe(0)
   })
 
-  test('to an address outside the interrupt window it is a write to memory', () => {
+  test('to an address outside the interrupt window it is a write to memory [vtd.event.address]', () => {
     const made = board()
     event(made)
     made.write(0x40, PAGE_A)
@@ -143,7 +143,7 @@ describe('fault event (A.4)', () => {
   })
 })
 
-describe('FPD keeps qualified faults out of the log, and the DMA is blocked all the same (A.3)', () => {
+describe('FPD keeps qualified faults out of the log, and the DMA is blocked all the same [vtd.fault.qualified]', () => {
   const FPD = 2n
   test.each<[number, string, (b: Board) => void]>([
     [2, 'absent context entry', (b) => b.store(CONTEXT + 8 * 16, FPD)],
@@ -174,6 +174,26 @@ describe('FPD keeps qualified faults out of the log, and the DMA is blocked all 
     expect(made.read(0x34)).toBe(0)
   })
 
+  test('the reasons before the context entry is read are always logged [vtd.fault.not-qualified]', () => {
+    for (const change of [
+      (b: Board) => b.store(0x10000, 0n),
+      (b: Board) => b.store(0x10000, 0x900001n),
+      (b: Board) => b.store(0x10000, BigInt(CONTEXT) | 3n),
+    ]) {
+      const made = board()
+      made.context(8, BigInt(L4) | 1n | FPD, 0x102n)
+      change(made)
+      made.device().get(IOVA)
+      expect(made.faults()).toHaveLength(1)
+    }
+  })
+
+  test('of an absent context entry it counts too [vtd.fault.fpd-absent]', () => {
+    const made = board()
+    made.context(8, FPD, 0n)
+    expect([made.device().get(IOVA), made.faults()]).toEqual([-1n, []])
+  })
+
   test('of one function it says nothing about another', () => {
     const made = board()
     made.context(8, BigInt(L4) | 1n | FPD, 0x102n)
@@ -186,7 +206,7 @@ describe('FPD keeps qualified faults out of the log, and the DMA is blocked all 
   })
 })
 
-test('turning translation off makes record 0 the next one (A.4, QEMU)', () => {
+test('turning translation and remapping off makes record 0 the next one, one of them does not [vtd.log.rewind]', () => {
   const made = board()
   const device = made.device()
   device.get(0)
@@ -195,6 +215,12 @@ test('turning translation off makes record 0 the next one (A.4, QEMU)', () => {
   made.turnOn()
   device.get(0x5000)
   expect([made.read(0x34), made.read64(0x100)]).toEqual([2, 0x5000n])
+  made.faults()
+  made.remapOn()
+  made.turnOff()
+  made.turnOn()
+  device.get(0x6000)
+  expect([made.read(0x34), made.read64(0x110)]).toEqual([0x102, 0x6000n])
 })
 
 test('a trace sink is told of each fault, recorded or not', () => {

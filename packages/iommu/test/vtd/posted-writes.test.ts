@@ -21,7 +21,7 @@ describe.each<[string, bigint, bigint]>([
   ['a block of pages', ...page(IOVA, 9n)],
   ['domain', 0x1_0022n, 0n],
   ['global', 0x12n, 0n],
-])('a write on its way when its page goes, %s', (_name, low, high) => {
+])('a write on its way when its page goes, %s [vtd.invalidate.drain]', (_name, low, high) => {
   test('lands in the frame’s next owner’s data when nothing drained it', () => {
     const made = board()
     made.device().put(IOVA + 8, 0xbadn)
@@ -108,7 +108,7 @@ test.each([
   expect(made.load(PAGE_A + 8)).toBe(kept)
 })
 
-test('the driver that does not wait at all gives a frame away that the device still writes', () => {
+test('the driver that does not wait at all gives a frame away that the device still writes [vtd.driver.unmap.wait]', () => {
   const made = board()
   const device = made.device()
   device.put(IOVA, 1n)

@@ -54,7 +54,7 @@ function invalidate(board: Board, slot: number, low: bigint, high: bigint): void
   expect(board.load(STATUS)).toBe(0x5a5a5a5an)
 }
 
-test('legacy-trans: 0x10200567 reaches 0x10100567 (F.1)', () => {
+test('legacy-trans: 0x10200567 reaches 0x10100567 (F.1) [vtd.page.format]', () => {
   const board = unit()
   context(board, 0n)
   start(board)
@@ -62,7 +62,7 @@ test('legacy-trans: 0x10200567 reaches 0x10100567 (F.1)', () => {
   expect((board.load(0x10100560) >> 56n) | ((board.load(0x10100568) & 0xffffffn) << 8n)).toBe(0x12345678n)
 })
 
-test('legacy-pt: 0x10200567 reaches 0x10200567 (F.1)', () => {
+test('legacy-pt: 0x10200567 reaches 0x10200567 (F.1) [vtd.context.pass-through]', () => {
   const board = unit()
   context(board, 2n)
   start(board)
@@ -75,7 +75,7 @@ test.each([
   ['global', 0x12n, 0n],
   ['domain', 0x22n, 0n],
   ['page', 0x32n, 0x10200000n],
-])('a rewritten leaf is used only after a %s invalidation (F.1)', (granularity, low, high) => {
+])('a rewritten leaf is used only after a %s invalidation (F.1) [vtd.cache.stale]', (granularity, low, high) => {
   const board = unit()
   context(board, 0n)
   start(board)

@@ -106,6 +106,7 @@ export function changed(inner: DriverPort, changes: Partial<DriverPort>): Driver
     allocateRun: (order) => inner.allocateRun(order),
     freePage: (mfn) => inner.freePage(mfn),
     store64: (mfn, index, hi, lo) => inner.store64(mfn, index, hi, lo),
+    store32: (mfn, index, value) => inner.store32(mfn, index, value),
     store128: (mfn, index, hi0, lo0, hi1, lo1) => inner.store128(mfn, index, hi0, lo0, hi1, lo1),
     flushLine: (mfn, index) => inner.flushLine(mfn, index),
     publish64: (mfn, index, hi, lo) => inner.publish64(mfn, index, hi, lo),

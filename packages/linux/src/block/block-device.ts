@@ -68,6 +68,24 @@ export interface BlockDevice {
   onBurst(listener: () => void): () => void
 }
 
+/** Who is told at the end of each burst of answers. A device calls them often, so there is nothing to iterate that is made for it. */
+export class BurstListeners {
+  #list: readonly (() => void)[] = []
+
+  /** Adds a listener; what is returned takes it out, from the next burst on. */
+  add(listener: () => void): () => void {
+    this.#list = [...this.#list, listener]
+    return () => {
+      this.#list = this.#list.filter((other) => other !== listener)
+    }
+  }
+
+  call(): void {
+    const list = this.#list
+    for (let i = 0; i < list.length; i++) list[i]!()
+  }
+}
+
 /** Queues one request, starts it and waits for its status. Tasks only. */
 export async function submit(kernel: Kernel, device: BlockDevice, request: BlockRequest): Promise<number> {
   const queue = kernel.queue(`an answer of ${device.name}`)

@@ -20,13 +20,25 @@ export interface StreamOptions {
   readonly sink?: BlockDevice
 }
 
+export interface StreamFailure {
+  readonly device: string
+  /** {@link BlockOp}. */
+  readonly op: number
+  /** First byte and bytes of the request. */
+  readonly offset: number
+  readonly bytes: number
+}
+
 export interface StreamResult {
   /** {@link BlockStatus}: ok, or why it stopped. */
   readonly status: number
-  /** Which device it was, and the first byte of the request; null when all went well. */
-  readonly failed: { readonly device: string; readonly offset: number } | null
-  /** Bytes handed over, and requests answered well, both devices' and the flush. */
+  /** The request that failed; null when all went well. */
+  readonly failed: StreamFailure | null
+  /** Bytes handed over. */
   readonly bytes: number
+  /** Of those, bytes that the sink has written. */
+  readonly written: number
+  /** Requests answered well, both devices' and the flush. */
   readonly requests: number
 }
 
@@ -70,6 +82,7 @@ class Stream {
   /** First byte that was not asked for, and first byte that was not handed over. */
   #asked = 0
   #handed = 0
+  #written = 0
   #underWay = 0
   #requests = 0
   #status: number = BlockStatus.ok
@@ -98,8 +111,15 @@ class Stream {
     for (const piece of this.#pieces) this.#ask(piece)
     this.#source.commit()
     while (this.#underWay > 0) await this.#finished.wait()
-    if (this.#sink !== null && this.#status === BlockStatus.ok) await this.#flush(this.#sink)
-    return { status: this.#status, failed: this.#failed, bytes: this.#handed, requests: this.#requests }
+    const wrote = this.#sink !== null && this.#written > 0
+    if (wrote && this.#status === BlockStatus.ok) await this.#flush(this.#sink!)
+    return {
+      status: this.#status,
+      failed: this.#failed,
+      bytes: this.#handed,
+      written: this.#written,
+      requests: this.#requests,
+    }
   }
 
   free(): void {
@@ -149,7 +169,7 @@ class Stream {
 
   #readDone(piece: Piece): void {
     if (piece.read.status !== BlockStatus.ok) {
-      this.#fail(this.#source, piece)
+      this.#fail(this.#source, piece.read)
       return
     }
     this.#requests++
@@ -164,7 +184,7 @@ class Stream {
 
   #hand(piece: Piece): void {
     piece.arrived = false
-    const length = Math.min(this.#requestBytes, this.#source.bytes - piece.offset)
+    const length = this.#length(piece)
     if (this.#status !== BlockStatus.ok) {
       this.#underWay--
       return
@@ -182,10 +202,11 @@ class Stream {
 
   #writeDone(piece: Piece): void {
     if (piece.write.status !== BlockStatus.ok) {
-      this.#fail(this.#sink!, piece)
+      this.#fail(this.#sink!, piece.write)
       return
     }
     this.#requests++
+    this.#written += this.#length(piece)
     this.#ended(piece)
   }
 
@@ -194,10 +215,15 @@ class Stream {
     this.#ask(piece)
   }
 
-  #fail(device: BlockDevice, piece: Piece): void {
+  /** Bytes of a piece that mean something. */
+  #length({ offset }: Piece): number {
+    return Math.min(this.#requestBytes, this.#source.bytes - offset)
+  }
+
+  #fail({ name }: BlockDevice, { status, op, sector, list }: BlockRequest): void {
     if (this.#status === BlockStatus.ok) {
-      this.#status = device === this.#source ? piece.read.status : piece.write.status
-      this.#failed = { device: device.name, offset: piece.offset }
+      this.#status = status
+      this.#failed = { device: name, op, offset: sector * SECTOR_SIZE, bytes: list.bytes }
     }
     this.#underWay--
   }
@@ -221,7 +247,7 @@ class Stream {
     request.op = BlockOp.flush
     this.#status = await submit(this.#kernel, sink, request)
     if (this.#status === BlockStatus.ok) this.#requests++
-    else this.#failed = { device: sink.name, offset: sink.bytes }
+    else this.#failed = { device: sink.name, op: BlockOp.flush, offset: 0, bytes: 0 }
   }
 }
 

@@ -74,7 +74,8 @@ export class DmaBackends {
     if (!iommu.soft && isDomain) {
       const space = openSpace(this.#kernel.hypercalls, sbdf)
       if (typeof space !== 'number') {
-        const domain = new XenIommuDomain(this.#kernel.hypercalls.gate, memory, space.space, space.minAddressBits)
+        const { gate } = this.#kernel.hypercalls
+        const domain = new XenIommuDomain(gate, memory, space.space, space.minAddressBits, space.widens)
         return new DmaIommu(memory, domain, parameters)
       }
     }

@@ -29,17 +29,17 @@ const EACH = 2
 
 export class DmaApi {
   /** For messages. */
-  readonly device: string
+  declare readonly device: string
   /** Limits that the driver has told; change them through the setters. */
-  readonly parameters: DmaParameters
+  declare readonly parameters: DmaParameters
   readonly #backend: DmaBackend
-  readonly #debug: DmaDebug | null
+  declare private readonly debug: DmaDebug | null
 
   constructor(device: string, backend: DmaBackend, parameters: DmaParameters, debug: DmaDebug | null) {
     this.device = device
     this.parameters = parameters
     this.#backend = backend
-    this.#debug = debug
+    this.debug = debug
   }
 
   /** `nommu`, `swiotlb`, `xen`… */
@@ -108,15 +108,15 @@ export class DmaApi {
       length,
       direction,
     )
-    if (this.#debug !== null && address !== DMA_MAPPING_ERROR)
-      this.#debug.mapped(this.device, address, length, 'single', direction)
+    if (this.debug !== null && address !== DMA_MAPPING_ERROR)
+      this.debug.mapped(this.device, address, length, 'single', direction)
     return address
   }
 
   /** Ends a mapping of {@link mapSingle}; address, length and direction as there. */
   unmapSingle(address: number, length: number, direction: number): void {
     checkDirection(direction)
-    if (this.#debug !== null && !this.#debug.unmapped(this.device, address, length, 'single', direction)) return
+    if (this.debug !== null && !this.debug.unmapped(this.device, address, length, 'single', direction)) return
     this.#backend.unmapSingle(address, length, direction)
   }
 
@@ -154,28 +154,28 @@ export class DmaApi {
   /** Lets the CPU see what the device wrote to `length` bytes at `offset` of the mapping at `address`, which stays mapped. */
   syncForCpu(address: number, length: number, direction: number, offset = 0): void {
     checkDirection(direction)
-    this.#debug?.synced(this.device, address + offset, length, direction, true)
+    this.debug?.synced(this.device, address + offset, length, direction, true)
     this.#backend.syncForCpu(address, offset, length, direction)
   }
 
   /** Lets the device see what the CPU wrote, and hands the bytes back to it. */
   syncForDevice(address: number, length: number, direction: number, offset = 0): void {
     checkDirection(direction)
-    this.#debug?.synced(this.device, address + offset, length, direction, false)
+    this.debug?.synced(this.device, address + offset, length, direction, false)
     this.#backend.syncForDevice(address, offset, length, direction)
   }
 
   /** Zeroed memory that CPU and device use at once, page aligned; null when there is none that the device reaches. */
   allocateCoherent(bytes: number): CoherentBuffer | null {
     const coherent = this.#backend.allocateCoherent(bytes)
-    if (coherent !== null) this.#debug?.mapped(this.device, coherent.address, bytes, 'coherent', BIDIRECTIONAL)
+    if (coherent !== null) this.debug?.mapped(this.device, coherent.address, bytes, 'coherent', BIDIRECTIONAL)
     return coherent
   }
 
   freeCoherent(coherent: CoherentBuffer): void {
     if (
-      this.#debug !== null &&
-      !this.#debug.unmapped(this.device, coherent.address, coherent.buffer.length, 'coherent', BIDIRECTIONAL)
+      this.debug !== null &&
+      !this.debug.unmapped(this.device, coherent.address, coherent.buffer.length, 'coherent', BIDIRECTIONAL)
     )
       return
     this.#backend.freeCoherent(coherent)
@@ -183,7 +183,7 @@ export class DmaApi {
 
   /** @internal The driver let go of the device. */
   release(): void {
-    this.#debug?.released(this.device)
+    this.debug?.released(this.device)
     this.#backend.release()
   }
 
@@ -196,22 +196,22 @@ export class DmaApi {
   #wasMapped(list: ScatterList, direction: number, mapped: number, segments: number): number {
     list.mapped = mapped
     list.direction = direction
-    if (this.#debug !== null) {
+    if (this.debug !== null) {
       for (let i = 0; i < segments; i++)
-        this.#debug.mapped(this.device, list.address(i), list.dmaLengths[i]!, 'scatter-gather', direction, list.count)
+        this.debug.mapped(this.device, list.address(i), list.dmaLengths[i]!, 'scatter-gather', direction, list.count)
     }
     return segments
   }
 
   #mayUnmap(list: ScatterList, direction: number, mapped: number): boolean {
     checkDirection(direction)
-    if (this.#debug !== null) {
+    if (this.debug !== null) {
       let known = list.segments > 0
       if (!known)
-        this.#debug.unmapped(this.device, list.address(0), list.bytes, 'scatter-gather', direction, list.count)
+        this.debug.unmapped(this.device, list.address(0), list.bytes, 'scatter-gather', direction, list.count)
       for (let i = 0; i < list.segments; i++) {
         known =
-          this.#debug.unmapped(
+          this.debug.unmapped(
             this.device,
             list.address(i),
             list.dmaLengths[i]!,

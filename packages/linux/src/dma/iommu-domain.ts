@@ -42,15 +42,13 @@ export interface IommuDomain {
   /** Ends the mappings of segments `from`…`end`−1, at most a batch, each a whole mapping. As {@link unmapCommit}. */
   unmapSegments(list: ScatterList, from: number, end: number): number
 
-  /** A batch of pages that `granter` granted, each mapped for itself; as with runs, {@link ioHigh} and {@link ioLow} tell where. */
-  grantBegin(granter: number, access: number, addressBits: number): void
-  grantRef(ref: number): void
-  grantCommit(): number
-  /** What ends grant mapping `index` of the batch committed last. */
-  grantHandle(index: number): number
-  ungrantBegin(): void
-  ungrantHandle(handle: number): void
-  ungrantCommit(): number
+  /**
+   * Maps the pages of `list`, which its `granter` granted, each for itself, at most a batch; fills segments and handles. How many took
+   * effect, from the first; when not all, {@link error} tells why.
+   */
+  mapGrants(list: ScatterList, access: number, addressBits: number): number
+  /** Ends the mappings of the first `count` entries of `list` by their handles. As {@link unmapCommit}. */
+  unmapGrants(list: ScatterList, count: number): number
 
   /** The driver of the device is gone, its mappings are ended: give back what the domain itself holds. */
   release(): void

@@ -18,17 +18,17 @@ interface ListStruct {
 }
 
 export class IommuListCall {
-  readonly list: HypercallList
+  declare readonly list: HypercallList
   /** Elements written of the batch being made; the caller sets it to 0. */
   count = 0
-  readonly #gate: HypercallGate
-  readonly #memory: KernelMemory
-  readonly #header: KernelBuffer
-  readonly #op: number
-  readonly #address: number
+  declare private readonly gate: HypercallGate
+  declare private readonly memory: KernelMemory
+  declare private readonly header: KernelBuffer
+  declare private readonly op: number
+  declare private readonly address: number
   readonly #words: Int32Array
-  readonly #countAt: number
-  readonly #doneAt: number
+  declare private readonly countAt: number
+  declare private readonly doneAt: number
 
   /** For calls on `space` of this domain with up to `capacity` elements of `elementSize` bytes. */
   constructor(
@@ -44,11 +44,11 @@ export class IommuListCall {
     const header = memory.allocate(PAGE_SIZE)
     if (header === null) throw new StateError('iommu_op', 'no memory for its argument')
     this.list = new HypercallList(memory, capacity, elementSize)
-    this.#gate = gate
-    this.#memory = memory
-    this.#header = header
-    this.#op = op
-    this.#address = header.address()
+    this.gate = gate
+    this.memory = memory
+    this.header = header
+    this.op = op
+    this.address = header.address()
     this.#words = memory.platform.words
     const at = header.at(0) >> 2
     const array = this.list.address
@@ -60,26 +60,26 @@ export class IommuListCall {
     this.#words[at + words['list.array']] = array | 0
     this.#words[at + words['list.array'] + 1] = Math.floor(array / 0x1_0000_0000)
     this.#words[at + words['list.stride']] = elementSize
-    this.#countAt = at + words['list.count']
-    this.#doneAt = at + words.done
+    this.countAt = at + words['list.count']
+    this.doneAt = at + words.done
   }
 
   /** 0 or −errno; {@link done} tells how many took effect. */
   call(): number {
-    this.#words[this.#countAt] = this.count
+    this.#words[this.countAt] = this.count
     // A call that is refused as a whole writes nothing back.
-    this.#words[this.#doneAt] = 0
-    return this.#gate(IOMMU_OP, this.#op, this.#address)
+    this.#words[this.doneAt] = 0
+    return this.gate(IOMMU_OP, this.op, this.address)
   }
 
   /** Gives its memory back. */
   free(): void {
-    this.#memory.free(this.#header)
-    this.#memory.free(this.list.buffer)
+    this.memory.free(this.header)
+    this.memory.free(this.list.buffer)
   }
 
   /** Elements that took effect in the last call. */
   get done(): number {
-    return this.#words[this.#doneAt]!
+    return this.#words[this.doneAt]!
   }
 }

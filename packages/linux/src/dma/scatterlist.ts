@@ -13,7 +13,7 @@ import type { KernelBuffer } from '../memory/kernel-buffer.ts'
 export const OWN_PAGES = -1
 
 export class ScatterList {
-  readonly capacity: number
+  declare readonly capacity: number
   /** Domain that granted the pages, or {@link OWN_PAGES}. */
   granter: number = OWN_PAGES
   /** Entries in use (Linux: orig_nents). */
@@ -21,19 +21,19 @@ export class ScatterList {
   /** Bytes of all entries. */
   bytes = 0
   /** First page number of each entry, or its grant reference. */
-  readonly pages: Int32Array
+  declare readonly pages: Int32Array
   /** Bytes into that page, and bytes in all; an entry of own pages may run on into the pages that follow. */
-  readonly offsets: Int32Array
-  readonly lengths: Int32Array
+  declare readonly offsets: Int32Array
+  declare readonly lengths: Int32Array
 
   /** Segments for the device, 0 while unmapped (Linux: nents). At most `count`. */
   segments = 0
   /** Bus address of each segment in halves, and its bytes. */
-  readonly dmaHigh: Int32Array
-  readonly dmaLow: Int32Array
-  readonly dmaLengths: Int32Array
+  declare readonly dmaHigh: Int32Array
+  declare readonly dmaLow: Int32Array
+  declare readonly dmaLengths: Int32Array
   /** The backend's own: bounce slots or grant handles, by entry. */
-  readonly handles: Int32Array
+  declare readonly handles: Int32Array
   /** How dma-debug and the backend know what was mapped: 0 not, 1 as one list, 2 each entry for itself. */
   mapped = 0
   direction = 0

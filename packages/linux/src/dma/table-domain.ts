@@ -133,20 +133,11 @@ export class TableDomain implements IommuDomain {
     this.#table.release()
   }
 
-  grantBegin(): void {
+  mapGrants(): number {
     throw new UnsupportedError(this.name, 'knows no grants')
   }
-  grantRef(): void {}
-  grantCommit(): number {
-    return 0
-  }
-  grantHandle(): number {
-    return 0
-  }
-  ungrantBegin(): void {}
-  ungrantHandle(): void {}
-  ungrantCommit(): number {
-    return 0
+  unmapGrants(): number {
+    throw new UnsupportedError(this.name, 'knows no grants')
   }
 
   #fail(done: number, error: number): number {

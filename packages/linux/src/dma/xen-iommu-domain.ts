@@ -28,8 +28,8 @@ import { IommuListCall } from './iommu-list-call.ts'
 import type { ScatterList } from './scatterlist.ts'
 
 // Constants of other modules as this module's own: those are what the compiler folds.
-const { ANY, FOLLOWS } = MAP_ELEMENT_FLAGS
-const { ANY: GRANT_ANY } = MAP_GRANT_ELEMENT_FLAGS
+const { ANY, FOLLOWS, WIDEN } = MAP_ELEMENT_FLAGS
+const { ANY: GRANT_ANY, WIDEN: GRANT_WIDEN } = MAP_GRANT_ELEMENT_FLAGS
 const PAGE = PAGE_SIZE
 const SHIFT = PAGE_SHIFT
 const PAGE_MASK = PAGE - 1
@@ -50,16 +50,19 @@ export class XenIommuDomain implements IommuDomain {
   readonly name = 'xen'
   readonly takesGrants = true
   readonly capacity = CAPACITY
-  readonly minAddressBits: number
+  declare readonly minAddressBits: number
   error = 0
-  readonly #words: Int32Array
-  readonly #map: IommuListCall
-  readonly #unmap: IommuListCall
-  readonly #grant: IommuListCall
-  readonly #ungrant: IommuListCall
+  declare private readonly words: Int32Array
+  declare private readonly map: IommuListCall
+  declare private readonly unmap: IommuListCall
+  declare private readonly grant: IommuListCall
+  declare private readonly ungrant: IommuListCall
   /** The list that {@link ioHigh} and {@link ioLow} read: both element kinds begin with io_address. */
   #committed: HypercallList
-  #access = 0
+  /** Flags of an element, where the access is beside them: placed by itself, behind the one before it; and of a grant. */
+  declare private readonly any: number
+  declare private readonly follows: number
+  declare private readonly grantFlags: number
   #accessAny = 0
   #accessFollows = 0
   #shape = 0
@@ -67,14 +70,19 @@ export class XenIommuDomain implements IommuDomain {
   #limitBits = 0
   #limitHigh = 0
   #limitLow = 0
-  #granter = 0
 
-  /** Space `space` of this domain, whose window begins below `minAddressBits` bits. */
-  constructor(gate: HypercallGate, memory: KernelMemory, space: number, minAddressBits: number) {
+  /**
+   * Space `space` of this domain, whose window begins below `minAddressBits` bits. `widens`: the hardware has no entry for some access, and a
+   * device may get more than it was given.
+   */
+  constructor(gate: HypercallGate, memory: KernelMemory, space: number, minAddressBits: number, widens = false) {
+    this.any = (ANY | (widens ? WIDEN : 0)) << MAP_FLAGS_SHIFT
+    this.follows = (FOLLOWS | (widens ? WIDEN : 0)) << MAP_FLAGS_SHIFT
+    this.grantFlags = GRANT_ANY | (widens ? GRANT_WIDEN : 0)
     this.minAddressBits = minAddressBits
-    this.#words = memory.platform.words
-    this.#map = new IommuListCall(gate, memory, IOMMU_OP.map, iommu_map, 0, space, CAPACITY, iommu_map_element.size)
-    this.#unmap = new IommuListCall(
+    this.words = memory.platform.words
+    this.map = new IommuListCall(gate, memory, IOMMU_OP.map, iommu_map, 0, space, CAPACITY, iommu_map_element.size)
+    this.unmap = new IommuListCall(
       gate,
       memory,
       IOMMU_OP.unmap,
@@ -84,7 +92,7 @@ export class XenIommuDomain implements IommuDomain {
       CAPACITY,
       iommu_unmap_element.size,
     )
-    this.#grant = new IommuListCall(
+    this.grant = new IommuListCall(
       gate,
       memory,
       IOMMU_OP.map_grant,
@@ -94,7 +102,7 @@ export class XenIommuDomain implements IommuDomain {
       CAPACITY,
       iommu_map_grant_element.size,
     )
-    this.#ungrant = new IommuListCall(
+    this.ungrant = new IommuListCall(
       gate,
       memory,
       IOMMU_OP.unmap_grant,
@@ -104,21 +112,21 @@ export class XenIommuDomain implements IommuDomain {
       CAPACITY,
       iommu_unmap_grant_element.size,
     )
-    this.#committed = this.#map.list
+    this.#committed = this.map.list
   }
 
   mapBegin(access: number, align: number, boundary: number, addressBits: number): void {
-    this.#map.count = 0
-    this.#accessAny = access | (ANY << MAP_FLAGS_SHIFT)
-    this.#accessFollows = access | (FOLLOWS << MAP_FLAGS_SHIFT)
+    this.map.count = 0
+    this.#accessAny = access | this.any
+    this.#accessFollows = access | this.follows
     this.#shape = align | (boundary << BOUNDARY_SHIFT)
     this.#setLimit(addressBits)
   }
 
   mapRun(gfn: number, pages: number, follows: boolean): void {
-    const words = this.#words
-    const index = this.#map.count++
-    const at = this.#map.list.open(index)
+    const words = this.words
+    const index = this.map.count++
+    const at = this.map.list.open(index)
     // io_address, page_order, status and granted are the hypervisor's to write; the rest of the element never changes.
     words[at + MAP.gfn] = gfn
     words[at + MAP.pages] = pages
@@ -126,30 +134,30 @@ export class XenIommuDomain implements IommuDomain {
     words[at + MAP.limit + 1] = this.#limitHigh
     words[at + MAP.access] = follows ? this.#accessFollows : this.#accessAny
     words[at + MAP.align] = this.#shape
-    if (this.#map.list.at[index]! < 0) this.#closeMap(index, at)
+    if (this.map.list.at[index]! < 0) this.#closeMap(index, at)
   }
 
   mapCommit(): number {
-    this.#committed = this.#map.list
-    return this.#finish(this.#map, this.#map.call())
+    this.#committed = this.map.list
+    return this.#finish(this.map, this.map.call())
   }
 
   ioHigh(index: number): number {
-    return this.#words[this.#committed.load(index) + MAP.io_address + 1]!
+    return this.words[this.#committed.load(index) + MAP.io_address + 1]!
   }
 
   ioLow(index: number): number {
-    return this.#words[this.#committed.load(index) + MAP.io_address]!
+    return this.words[this.#committed.load(index) + MAP.io_address]!
   }
 
   unmapBegin(): void {
-    this.#unmap.count = 0
+    this.unmap.count = 0
   }
 
   unmapRange(high: number, low: number, pages: number): void {
-    const words = this.#words
-    const { list } = this.#unmap
-    const index = this.#unmap.count++
+    const words = this.words
+    const { list } = this.unmap
+    const index = this.unmap.count++
     const at = list.open(index)
     words[at + UNMAP.io_address] = low
     words[at + UNMAP.io_address + 1] = high
@@ -158,17 +166,17 @@ export class XenIommuDomain implements IommuDomain {
   }
 
   unmapCommit(): number {
-    return this.#finishAll(this.#unmap, this.#unmap.call(), UNMAP.status)
+    return this.#finishAll(this.unmap, this.unmap.call(), UNMAP.status)
   }
 
   mapPages(list: ScatterList, memory: PlatformMemory, from: number, access: number, addressBits: number): number {
     // Everything that the loops touch is a local: this is the path of every packet.
     const { pages, offsets, lengths, dmaHigh, dmaLow, dmaLengths } = list
-    const call = this.#map
-    const words = this.#words
+    const call = this.map
+    const words = this.words
     const { at } = call.list
     const end = Math.min(list.count, from + CAPACITY)
-    const flags = access | (ANY << MAP_FLAGS_SHIFT)
+    const flags = access | this.any
     this.#setLimit(addressBits)
     const limitLow = this.#limitLow
     const limitHigh = this.#limitHigh
@@ -201,8 +209,8 @@ export class XenIommuDomain implements IommuDomain {
 
   unmapSegments(list: ScatterList, from: number, end: number): number {
     const { dmaHigh, dmaLow, dmaLengths } = list
-    const call = this.#unmap
-    const words = this.#words
+    const call = this.unmap
+    const words = this.words
     const { at } = call.list
     for (let i = from; i < end; i++) {
       const low = dmaLow[i]!
@@ -217,82 +225,84 @@ export class XenIommuDomain implements IommuDomain {
     return this.unmapCommit()
   }
 
-  grantBegin(granter: number, access: number, addressBits: number): void {
-    this.#grant.count = 0
-    this.#granter = granter
-    this.#access = access
+  mapGrants(list: ScatterList, access: number, addressBits: number): number {
+    const { count, pages, offsets, lengths, dmaHigh, dmaLow, dmaLengths, handles } = list
+    const call = this.grant
+    const words = this.words
+    const { at } = call.list
+    const who = list.granter | (access << GRANT_ACCESS_SHIFT)
+    const flags = this.grantFlags
     this.#setLimit(addressBits)
+    const limitLow = this.#limitLow
+    const limitHigh = this.#limitHigh
+    // The address is not looked at where the hypervisor picks it, and what it answers it writes each time.
+    for (let i = 0; i < count; i++) {
+      const element = at[i]!
+      const place = element < 0 ? call.list.open(i) : element
+      words[place + GRANT.limit] = limitLow
+      words[place + GRANT.limit + 1] = limitHigh
+      words[place + GRANT.domid] = who
+      words[place + GRANT.ref] = pages[i]!
+      words[place + GRANT.flags] = flags
+      if (element < 0) call.list.close(i)
+    }
+    call.count = count
+    const done = this.#finish(call, call.call())
+    for (let i = 0; i < done; i++) {
+      const element = at[i]!
+      const place = element < 0 ? call.list.load(i) : element
+      dmaHigh[i] = words[place + GRANT.io_address + 1]!
+      dmaLow[i] = words[place + GRANT.io_address]! | offsets[i]!
+      dmaLengths[i] = lengths[i]!
+      handles[i] = words[place + GRANT.handle]!
+    }
+    return done
   }
 
-  grantRef(ref: number): void {
-    const words = this.#words
-    const { list } = this.#grant
-    const index = this.#grant.count++
-    const at = list.open(index)
-    words[at + GRANT.io_address] = 0
-    words[at + GRANT.io_address + 1] = 0
-    words[at + GRANT.limit] = this.#limitLow
-    words[at + GRANT.limit + 1] = this.#limitHigh
-    words[at + GRANT.domid] = this.#granter | (this.#access << GRANT_ACCESS_SHIFT)
-    words[at + GRANT.ref] = ref
-    words[at + GRANT.flags] = GRANT_ANY
-    words[at + GRANT.handle] = 0
-    words[at + GRANT.status] = 0
-    words[at + GRANT.error] = 0
-    list.close(index)
-  }
-
-  grantCommit(): number {
-    this.#committed = this.#grant.list
-    return this.#finish(this.#grant, this.#grant.call())
-  }
-
-  grantHandle(index: number): number {
-    return this.#words[this.#grant.list.load(index) + GRANT.handle]!
-  }
-
-  ungrantBegin(): void {
-    this.#ungrant.count = 0
-  }
-
-  ungrantHandle(handle: number): void {
-    const words = this.#words
-    const { list } = this.#ungrant
-    const index = this.#ungrant.count++
-    const at = list.open(index)
-    words[at + UNGRANT.handle] = handle
-    words[at + UNGRANT.status] = 0
-    words[at + UNGRANT.error] = 0
-    words[at + UNGRANT.error + 1] = 0
-    list.close(index)
-  }
-
-  ungrantCommit(): number {
-    return this.#finishAll(this.#ungrant, this.#ungrant.call(), UNGRANT.error)
+  unmapGrants({ handles }: ScatterList, count: number): number {
+    const call = this.ungrant
+    const words = this.words
+    const { at } = call.list
+    for (let i = 0; i < count; i++) {
+      const element = at[i]!
+      const place = element < 0 ? call.list.open(i) : element
+      words[place + UNGRANT.handle] = handles[i]!
+      if (element < 0) this.#closeUngrant(i, place)
+    }
+    call.count = count
+    return this.#finishAll(call, call.call(), UNGRANT.error)
   }
 
   release(): void {
-    for (const call of [this.#map, this.#unmap, this.#grant, this.#ungrant]) call.free()
+    for (const call of [this.map, this.unmap, this.grant, this.ungrant]) call.free()
   }
 
   // What is composed aside shares its place with others, so its constant words are written each time.
   #closeMap(index: number, at: number): void {
-    const words = this.#words
+    const words = this.words
     words[at + MAP.io_address] = 0
     words[at + MAP.io_address + 1] = 0
     words[at + MAP.gfn + 1] = 0
     words[at + MAP.pages + 1] = 0
     words[at + MAP.status] = 0
     words[at + MAP.granted] = 0
-    this.#map.list.close(index)
+    this.map.list.close(index)
   }
 
   #closeUnmap(index: number, at: number): void {
-    const words = this.#words
+    const words = this.words
     words[at + UNMAP.pages + 1] = 0
     words[at + UNMAP.status] = 0
     words[at + UNMAP.done] = 0
-    this.#unmap.list.close(index)
+    this.unmap.list.close(index)
+  }
+
+  #closeUngrant(index: number, at: number): void {
+    const words = this.words
+    words[at + UNGRANT.status] = 0
+    words[at + UNGRANT.error] = 0
+    words[at + UNGRANT.error + 1] = 0
+    this.ungrant.list.close(index)
   }
 
   #setLimit(addressBits: number): void {
@@ -313,7 +323,7 @@ export class XenIommuDomain implements IommuDomain {
   #finishAll(call: IommuListCall, result: number, errorWord: number): number {
     if (result !== 0 || call.done === call.count) return result
     for (let i = 0; i < call.count; i++) {
-      const error = this.#words[call.list.load(i) + errorWord]!
+      const error = this.words[call.list.load(i) + errorWord]!
       if (error !== 0) return error
     }
     return -Errno.EIO

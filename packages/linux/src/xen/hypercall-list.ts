@@ -12,18 +12,18 @@ const WORD_MASK = PAGE_WORDS - 1
 const WORD_SHIFT = 10
 
 export class HypercallList {
-  readonly capacity: number
+  declare readonly capacity: number
   /** Bytes of an element. */
-  readonly stride: number
-  readonly buffer: KernelBuffer
+  declare readonly stride: number
+  declare readonly buffer: KernelBuffer
   /**
    * By element: index of its first word in the memory's words, or −1 for one that crosses a page edge ({@link open}, {@link load}).
    * These pages are this object's for life, so their place does not change.
    */
-  readonly at: Int32Array
-  readonly #words: Int32Array
-  readonly #bases: Int32Array
-  readonly #aside: number
+  declare readonly at: Int32Array
+  declare private readonly words: Int32Array
+  declare private readonly bases: Int32Array
+  declare private readonly aside: number
 
   /** Room for `capacity` elements of `stride` bytes, a multiple of 4. StateError when memory is short. */
   constructor(memory: KernelMemory, capacity: number, stride: number) {
@@ -32,12 +32,12 @@ export class HypercallList {
     this.capacity = capacity
     this.stride = stride
     this.buffer = buffer
-    this.#words = memory.platform.words
-    this.#bases = Int32Array.from(
+    this.words = memory.platform.words
+    this.bases = Int32Array.from(
       { length: buffer.pages },
       (_, page) => memory.platform.frameOffset(buffer.pfn + page) >> 2,
     )
-    this.#aside = this.#bases[buffer.pages - 1]!
+    this.aside = this.bases[buffer.pages - 1]!
     const lastWhole = PAGE_WORDS - stride / 4
     this.at = Int32Array.from({ length: capacity }, (_, index) => {
       const word = (index * stride) / 4
@@ -48,7 +48,7 @@ export class HypercallList {
   /** Where to write the words of element `index`; finish with {@link close}. */
   open(index: number): number {
     const at = this.at[index]!
-    return at >= 0 ? at : this.#aside
+    return at >= 0 ? at : this.aside
   }
 
   /** Puts an element that was composed aside where it belongs. */
@@ -69,16 +69,16 @@ export class HypercallList {
 
   #scatter(index: number): void {
     const word = (index * this.stride) >> 2
-    for (let i = 0; i < this.stride >> 2; i++) this.#words[this.#place(word + i)] = this.#words[this.#aside + i]!
+    for (let i = 0; i < this.stride >> 2; i++) this.words[this.#place(word + i)] = this.words[this.aside + i]!
   }
 
   #gather(index: number): number {
     const word = (index * this.stride) >> 2
-    for (let i = 0; i < this.stride >> 2; i++) this.#words[this.#aside + i] = this.#words[this.#place(word + i)]!
-    return this.#aside
+    for (let i = 0; i < this.stride >> 2; i++) this.words[this.aside + i] = this.words[this.#place(word + i)]!
+    return this.aside
   }
 
   #place(word: number): number {
-    return this.#bases[word >> WORD_SHIFT]! + (word & WORD_MASK)
+    return this.bases[word >> WORD_SHIFT]! + (word & WORD_MASK)
   }
 }

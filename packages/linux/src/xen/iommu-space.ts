@@ -1,5 +1,6 @@
 /** Which I/O space of the hypervisor a device of this domain can use. */
 import {
+  ACCESS_KIND,
   DEFAULT_KIND,
   DEVICE_STATE,
   DOMID,
@@ -22,7 +23,11 @@ export interface IoSpace {
   readonly space: number
   /** Address bits that reach at least one page of its window. */
   readonly minAddressBits: number
+  /** The hardware cannot express every access: a page that is only read or only written becomes both. */
+  readonly widens: boolean
 }
+
+const EVERY_ACCESS = ACCESS_KIND.READ | ACCESS_KIND.WRITE | ACCESS_KIND.READ_WRITE
 
 /**
  * A space in which this domain decides what device `sbdf` (virtual) reaches, with the device attached: the default space, made
@@ -36,13 +41,14 @@ export function openSpace(hypercalls: Hypercalls, sbdf: number): IoSpace | numbe
   const device = { ...iommu_query_device.zero(), size: iommu_query_device.size, domid: DOMID.SELF, device: sbdf }
   const known = hypercalls.call('iommu_op', IOMMU_OP.query_device, iommu_query_device, device)
   if (known < 0) return known
+  const widens = (query.access_kinds & EVERY_ACCESS) !== EVERY_ACCESS
   if (query.default_kind === DEFAULT_KIND.EMPTY || emptyDefault(hypercalls) === 0) {
     const attached = device.space === SPACE_DEFAULT && device.state === DEVICE_STATE.ATTACHED
     const error = attached ? 0 : attach(hypercalls, sbdf, SPACE_DEFAULT)
     // Page 0 is never mapped, so an address has at least 13 bits.
-    return error < 0 ? error : { space: SPACE_DEFAULT, minAddressBits: PAGE_SHIFT + 1 }
+    return error < 0 ? error : { space: SPACE_DEFAULT, minAddressBits: PAGE_SHIFT + 1, widens }
   }
-  return ownSpace(hypercalls, sbdf)
+  return ownSpace(hypercalls, sbdf, widens)
 }
 
 /**
@@ -65,7 +71,7 @@ function attach(hypercalls: Hypercalls, sbdf: number, space: number): number {
   return hypercalls.call('iommu_op', IOMMU_OP.attach_device, iommu_attach_device, value)
 }
 
-function ownSpace(hypercalls: Hypercalls, sbdf: number): IoSpace | number {
+function ownSpace(hypercalls: Hypercalls, sbdf: number, widens: boolean): IoSpace | number {
   const zero = iommu_create_space.zero()
   const devices = [sbdf, ...zero.devices.slice(1)]
   const value = { ...zero, size: iommu_create_space.size, domid: DOMID.SELF, device_count: 1, devices }
@@ -74,5 +80,5 @@ function ownSpace(hypercalls: Hypercalls, sbdf: number): IoSpace | number {
   const error = attach(hypercalls, sbdf, value.space)
   if (error < 0) return error
   const firstPage = Math.max(1, Math.ceil(Number(value.window_start) / 2 ** PAGE_SHIFT))
-  return { space: value.space, minAddressBits: Math.ceil(Math.log2(firstPage + 1)) + PAGE_SHIFT }
+  return { space: value.space, minAddressBits: Math.ceil(Math.log2(firstPage + 1)) + PAGE_SHIFT, widens }
 }

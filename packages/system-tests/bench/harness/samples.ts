@@ -10,7 +10,7 @@ const WARM_UP_NS = 100e6
 const LOOK_NS = 2e6
 
 /** Ns of CPU time that this thread has used; of the wall clock before Node 23.9. */
-function now(): number {
+export function now(): number {
   if (typeof process.threadCpuUsage !== 'function') return performance.now() * 1e6
   const { user, system } = process.threadCpuUsage()
   return (user + system) * 1e3

@@ -10,6 +10,11 @@ import { Control, Register, RING_ENTRY_BYTES, Status } from '../spec/registers.t
 const COMMANDS = 256
 /** Polls of the status word between two looks at the status register, which cost much more. */
 const POLLS_PER_CHECK = 8
+/** How often a buffer that stops is started anew before that counts as no answer. */
+const MOST_RESTARTS = 3
+
+/** What came of a COMPLETION_WAIT. */
+const Answer = { done: 0, none: 1, halted: 2 } as const
 
 export class DriverCommands {
   /** Page of the commands, page of the status word. */
@@ -23,6 +28,9 @@ export class DriverCommands {
   #tail = 0
   /** Commands since the unit last answered: the ring must not overtake itself. */
   #pending = 0
+  /** The unit did not answer: what was pushed may never have been executed. */
+  #lost = false
+  #restarting = false
   #sequence = 0
 
   constructor(
@@ -71,22 +79,28 @@ export class DriverCommands {
     return this.#push(0, Opcode.invalidateAll << OPCODE_SHIFT, 0, 0)
   }
 
-  /** Waits until all that was pushed has taken effect: ok or timedOut. */
+  /**
+   * Waits until all that was pushed has taken effect: ok or timedOut. After a time-out commands may be lost: the next call starts the
+   * buffer anew and has the unit forget everything, so that an ok still means all that was ever pushed.
+   */
   complete(): number {
-    if (this.#pending === 0) return DriverStatus.ok
-    if (!this.#wait(this.port.now() + this.timeout)) return DriverStatus.timedOut
-    this.#pending = 0
-    return DriverStatus.ok
+    if (this.#pending === 0 && !this.#lost) return DriverStatus.ok
+    let answer = this.#lost ? Answer.halted : this.#wait()
+    for (let tries = 0; answer === Answer.halted && tries < MOST_RESTARTS; tries++) answer = this.#restart()
+    this.#lost = answer !== Answer.done
+    return this.#lost ? DriverStatus.timedOut : DriverStatus.ok
   }
 
   #push(word0: number, word1: number, word2: number, word3: number): number {
     // One slot stays free so that a full ring differs from an empty one, one is for the wait.
-    if (this.#pending >= COMMANDS - 2) {
-      const status = this.complete()
-      if (status !== DriverStatus.ok) return status
-    }
+    if (this.#pending >= COMMANDS - 2 && !this.#makeRoom()) return DriverStatus.timedOut
     this.#store(word0, word1, word2, word3)
     return DriverStatus.ok
+  }
+
+  #makeRoom(): boolean {
+    if (!this.#restarting) return this.complete() === DriverStatus.ok
+    return this.#wait() === Answer.done
   }
 
   #store(word0: number, word1: number, word2: number, word3: number): void {
@@ -95,9 +109,10 @@ export class DriverCommands {
     this.#pending++
   }
 
-  #wait(deadline: number): boolean {
+  #wait(): number {
     const port = this.port
-    if (this.#pending > COMMANDS - 2) return false
+    if (this.#pending > COMMANDS - 2) return Answer.none
+    const deadline = port.now() + this.timeout
     const sequence = (this.#sequence = (this.#sequence + 1) | 0)
     const { store, flush } = CompletionWait
     this.#store(
@@ -109,31 +124,42 @@ export class DriverCommands {
     port.write32(this.base + Register.commandTail, this.#tail * RING_ENTRY_BYTES)
     for (let poll = 1; port.loadLow(this.statusFrame, 0) !== sequence; poll++) {
       if (poll % POLLS_PER_CHECK === 0) {
-        if (port.now() > deadline) return false
-        if ((port.read32(this.base + Register.status) & Status.commandRunning) === 0) return this.#recover(deadline)
+        if (port.now() > deadline) return Answer.none
+        if (!this.#running) return Answer.halted
       }
       port.relax()
     }
-    return true
+    this.#pending = 0
+    return Answer.done
   }
 
-  // The unit stopped at a bad command: memory of ours was damaged. Start the buffer anew (its head and tail become 0), and forget
-  // everything to make up for what was not executed.
-  #recover(deadline: number): boolean {
+  // The unit stopped at a bad command (memory of ours was damaged), or no longer answers. Start the buffer anew, its head and tail 0
+  // again, and forget everything to make up for what was not executed (Linux amd_iommu_reset_cmd_buffer).
+  #restart(): number {
     const port = this.port
     const control = this.base + Register.control
     const value = port.read32(control)
     const high = port.read32(control + 4)
     port.write32(control, value & ~Control.commandBuffer)
     port.write32(control + 4, high)
+    // What it is at may take a while; new commands must not meet it.
+    const deadline = port.now() + this.timeout
+    while (this.#running && port.now() <= deadline) port.relax()
+    if (this.#running) return Answer.none
     port.write32(this.base + Register.commandHead, 0)
     port.write32(this.base + Register.commandTail, 0)
     port.write32(control, value | Control.commandBuffer)
     port.write32(control + 4, high)
-    if ((port.read32(this.base + Register.status) & Status.commandRunning) === 0) return false
+    if (!this.#running) return Answer.none
     this.#tail = 0
     this.#pending = 0
+    this.#restarting = true
     this.#everything(this)
-    return this.#wait(deadline)
+    this.#restarting = false
+    return this.#wait()
+  }
+
+  get #running(): boolean {
+    return (this.port.read32(this.base + Register.status) & Status.commandRunning) !== 0
   }
 }

@@ -27,7 +27,7 @@ export class DriverDeviceTable {
     this.port = port
     for (let requester = 0; requester < pages * DEVICE_ENTRIES_PER_PAGE; requester++) {
       // With V still 0, upper half first (B.7).
-      this.#setUpper(requester, InterruptControl.abort)
+      this.abortInterrupts(requester)
       this.#setLower(requester, 0, VALID, 0)
     }
   }
@@ -36,7 +36,7 @@ export class DriverDeviceTable {
     return requester < this.pages * DEVICE_ENTRIES_PER_PAGE
   }
 
-  /** Translates `requester` by the table at `root`; its interrupts pass. */
+  /** Translates `requester` by the table at `root`; its interrupts stay as they are. */
   attach(requester: number, root: number, levels: number, domain: number): void {
     this.#setLower(
       requester,
@@ -44,13 +44,22 @@ export class DriverDeviceTable {
       (root << 12) | (levels << DeviceEntry.modeShift) | VALID,
       domain,
     )
-    this.#setUpper(requester, InterruptControl.forward)
   }
 
   /** Blocks everything that `requester` does. */
   block(requester: number): void {
     this.#setLower(requester, 0, VALID, 0)
-    this.#setUpper(requester, InterruptControl.abort)
+    this.abortInterrupts(requester)
+  }
+
+  /** Remaps interrupts of `requester` by the table of 2^`order` entries in frame `mfn`; those without an entry are blocked and logged. */
+  remapInterrupts(requester: number, mfn: number, order: number): void {
+    this.#setUpper(requester, InterruptControl.remap, mfn >>> 20, (mfn << 12) | (order << DeviceInterrupts.lengthShift))
+  }
+
+  /** Blocks interrupts of `requester`. */
+  abortInterrupts(requester: number): void {
+    this.#setUpper(requester, InterruptControl.abort, 0, 0)
   }
 
   #setLower(requester: number, hi: number, lo: number, domain: number): void {
@@ -60,10 +69,11 @@ export class DriverDeviceTable {
     this.port.flushLine(frame, index)
   }
 
-  #setUpper(requester: number, control: number): void {
+  // IV is always set: there is no moment in which interrupts are not checked.
+  #setUpper(requester: number, control: number, hi: number, lo: number): void {
     const frame = this.first + Math.floor(requester / DEVICE_ENTRIES_PER_PAGE)
     const index = (requester % DEVICE_ENTRIES_PER_PAGE) * QUADWORDS_PER_ENTRY + 2
-    this.port.store128(frame, index, control << DeviceInterrupts.controlShift, DeviceInterrupts.valid, 0, 0)
+    this.port.store128(frame, index, hi | (control << DeviceInterrupts.controlShift), lo | DeviceInterrupts.valid, 0, 0)
     this.port.flushLine(frame, index)
   }
 }

@@ -9,6 +9,7 @@ import { Control, MESSAGE_ENABLE, Register, RingRegister, Status } from '../spec
 import { DriverCommands } from './commands.ts'
 import { DriverDeviceTable } from './device-table.ts'
 import { DriverEvents } from './events.ts'
+import { DriverInterruptTables } from './interrupt-tables.ts'
 
 export interface AmdviDriverOptions {
   /** Physical address of the unit's registers. */
@@ -32,6 +33,7 @@ export class DriverUnit {
   devices: DriverDeviceTable | null = null
   commands: DriverCommands | null = null
   events: DriverEvents | null = null
+  interrupts: DriverInterruptTables
   readonly features: AmdviFeatures
   readonly #port: DriverPort
   readonly #base: number
@@ -41,6 +43,7 @@ export class DriverUnit {
 
   constructor(port: DriverPort, { base, timeout, requesters, setMessage }: AmdviDriverOptions) {
     this.#port = port
+    this.interrupts = new DriverInterruptTables(port)
     this.#base = base
     this.#timeout = timeout ?? DEFAULT_TIMEOUT
     this.#setMessage = setMessage ?? (() => {})
@@ -56,8 +59,7 @@ export class DriverUnit {
   switchOn(): number {
     const port = this.#port
     const base = this.#base
-    this.#setControl(0)
-    port.write32(base + Register.status, Status.clearable)
+    if (!this.#stop()) return DriverStatus.timedOut
     const first = port.allocateRun(this.#deviceOrder)
     if (first < 0) return DriverStatus.noMemory
     const pages = 2 ** this.#deviceOrder
@@ -87,6 +89,7 @@ export class DriverUnit {
     this.devices = null
     this.commands = null
     this.events = null
+    this.interrupts = new DriverInterruptTables(this.#port)
   }
 
   /** Pages that the registers point to. */
@@ -96,7 +99,7 @@ export class DriverUnit {
       for (let page = 0; page < this.devices.pages; page++) frames.push(this.devices.first + page)
     if (this.commands !== null) frames.push(this.commands.frame, this.commands.statusFrame)
     if (this.events !== null) frames.push(this.events.frame)
-    return frames
+    return [...frames, ...this.interrupts.frames()]
   }
 
   /** Lets every event send a message. */
@@ -111,6 +114,22 @@ export class DriverUnit {
     this.#setControl(port.read32(this.#base + Register.control) | Control.eventInterrupt)
   }
 
+  // Takes it from whoever had it before: off, nothing running any more, no ranges that bypass it, nothing left to tell. False when it goes on.
+  #stop(): boolean {
+    const port = this.#port
+    const running = Status.commandRunning | Status.eventRunning
+    this.#setControl(0)
+    const deadline = port.now() + this.#timeout
+    while ((port.read32(this.#base + Register.status) & running) !== 0) {
+      if (port.now() > deadline) return false
+      port.relax()
+    }
+    this.#write64(Register.exclusionBase, 0, 0)
+    this.#write64(Register.exclusionLimit, 0, 0)
+    port.write32(this.#base + Register.status, Status.clearable)
+    return true
+  }
+
   // What a unit may have cached since it was switched on by somebody else, or lost a command: all of it.
   #everything(commands: DriverCommands): void {
     if (this.features.invalidateAll) {
@@ -118,11 +137,13 @@ export class DriverUnit {
       return
     }
     const requesters = this.devices === null ? 0 : this.devices.pages * DEVICE_ENTRIES_PER_PAGE
-    for (let requester = 0; requester < requesters; requester++) {
-      commands.device(requester)
-      commands.interrupts(requester)
+    let status: number = DriverStatus.ok
+    for (let requester = 0; requester < requesters && status === DriverStatus.ok; requester++) {
+      status = commands.device(requester)
+      if (status === DriverStatus.ok) status = commands.interrupts(requester)
     }
-    for (let domain = 0; domain < DOMAINS; domain++) commands.domain(domain)
+    // A unit that does not answer is found out by who completes the commands.
+    for (let domain = 0; domain < DOMAINS && status === DriverStatus.ok; domain++) status = commands.domain(domain)
   }
 
   #setControl(low: number): void {

@@ -3,7 +3,7 @@
  * way. All of it stays as it is until one of the invalidations here, whatever memory says.
  *
  * Translations are tagged by domain and hold the rights of the page tables alone: those of the device table entry are the
- * requester's own. A page of a size between 4 KiB, 2 MiB and 1 GiB is kept in pieces of the next smaller of them. Addresses from 2^60
+ * requester's own. A page of a size between 4 KiB, 2 MiB and 1 GiB is kept in pieces of the next smaller of them that there is a cache for. Addresses from 2^60
  * up are not cached.
  */
 import type { Clock, MachineMemory } from '@iospace/machine'
@@ -78,9 +78,9 @@ export class AmdviCaches {
     walk: AmdviWalk,
     whole: boolean,
   ): void {
-    if (walk.pageShift >= 12 + ORDER_1G)
+    if (walk.pageShift >= 12 + ORDER_1G && this.iotlb1G.capacity > 0)
       this.iotlb1G.insert(domain, (hi << 2) | (lo >>> 30), hi >>> 30, rights, cacheable(mfn - ((lo >>> 12) & 0x3ffff)))
-    else if (walk.pageShift >= 12 + ORDER_2M)
+    else if (walk.pageShift >= 12 + ORDER_2M && this.iotlb2M.capacity > 0)
       this.iotlb2M.insert(domain, (hi << 11) | (lo >>> 21), hi >>> 21, rights, cacheable(mfn - ((lo >>> 12) & 0x1ff)))
     else this.iotlb.insert(domain, (hi << 20) | (lo >>> 12), hi >>> 12, rights, word)
     if (whole && walk.leafLevel === 1 && walk.tableRights === Rights.both) {

@@ -38,7 +38,8 @@ export function defineRegisters(registers: RegisterFile, personality: AmdviPerso
   registers.define(
     Register.control + 4,
     0,
-    features.interrupts2K ? ControlHigh.interruptModeMask << ControlHigh.interruptModeShift : 0,
+    (features.interrupts2K ? ControlHigh.interruptModeMask << ControlHigh.interruptModeShift : 0) |
+      (features.hostAccessed ? ControlHigh.hostUpdateMask : 0),
   )
   registers.define(Register.features, featuresLow)
   registers.define(Register.features + 4, featuresHigh)

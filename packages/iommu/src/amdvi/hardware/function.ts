@@ -1,6 +1,6 @@
 /**
  * The unit as a PCI function: where software finds its registers, and the MSI capability by which it sends its own message. A board may
- * put it on its root bus; the unit works without.
+ * put it on its root bus (the unit works without). It masters nothing by itself: its message is the unit's own, which nothing translates.
  */
 import {
   Capability,
@@ -50,7 +50,7 @@ export class AmdviFunction extends PciFunction {
     )
   }
 
-  /** Sends the unit's message, if MSI is enabled: it comes from the unit itself, so nothing translates it. */
+  /** Sends the unit's message, if MSI is enabled. */
   send(): void {
     const { config } = this
     if ((config.read(this.#msi + Msi.control, 2) & Msi.enable) === 0) return
@@ -63,14 +63,6 @@ export class AmdviFunction extends PciFunction {
     }
     const at = this.#memory.offset(hi, lo)
     if (at >= 0) this.#memory.words[at >>> 2] = data
-  }
-
-  /** Programs and enables the MSI capability, as software does by configuration writes. */
-  setMessage(addressLow: number, data: number): void {
-    this.configWrite(this.#msi + Msi.address, 4, addressLow)
-    this.configWrite(this.#msi + Msi.upperAddress, 4, 0)
-    this.configWrite(this.#msi + Msi.data, 2, data)
-    this.configWrite(this.#msi + Msi.control, 2, Msi.enable)
   }
 
   /** The MSI registers by MMIO, `offset` from {@link Register.messageControl} to messageData. */

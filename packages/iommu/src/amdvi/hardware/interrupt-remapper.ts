@@ -2,8 +2,9 @@
  * Interrupt messages of devices (facts B.3, G; AMD 48882 “Interrupt Remapping”): passed, dropped or remapped as the upper half of the
  * requester's device table entry says, which is valid by IV alone. What was read of tables is kept until it is invalidated.
  */
-import { Count, INTERRUPT_WINDOW, type Clock, type InterruptController } from '@iospace/machine'
+import { Count, type Clock, type InterruptController } from '@iospace/machine'
 import { ContextCache } from '../../cache/context-cache.ts'
+import { TranslationBank } from '../../cache/translation-bank.ts'
 import type { TableMemory } from '../../table-memory.ts'
 import type { AmdviPersonality } from '../personalities.ts'
 import { DeviceInterrupts, DeviceReserved, InterruptControl } from '../spec/device-table.ts'
@@ -15,19 +16,16 @@ import type { AmdviWalk } from '../walk.ts'
 export const SENT = 0
 export const SILENT = 0x100
 
-/** HyperTransport's interrupt range 0xFD_F8xx_xxxx: no device writes there by itself. */
-const TUNNEL_HIGH = 0xfd
-const TUNNEL_LOW = 0xf8
-
-/** A cached entry: 2 words of it, then its tag (−1 when free), in an Int32Array. */
-const WORDS = 3
 /** A cached device table entry has its domain below, from here on word 4, 5:0, and from bit 8 of that on word 5, 31:24. */
 const FLAGS_SHIFT = 16
+/** Largest table address, in units of 64 bytes, that is cached. */
+const MAX_CACHED = 0x7fff_ffff
 
-/** Whether requests at (`hi`:`lo`) are interrupts, which are never translated. */
-export function inInterruptRange(hi: number, lo: number): boolean {
-  return (hi === 0 && lo >>> 20 === INTERRUPT_WINDOW) || (hi === TUNNEL_HIGH && lo >>> 24 === TUNNEL_LOW)
-}
+/** What is kept of an interrupt table entry: 7:0 vector, then its type, and these. */
+const Entry = { typeShift: 8, remap: 0x800, suppress: 0x1000, invalid: 0x2000 } as const
+/** Keeps entries of one requester apart from pages: all of an entry's rights, and every page of a domain. */
+const WHOLE = 3
+const EVERY = 48
 
 export class InterruptRemapper {
   /** Switches of the control register. */
@@ -40,8 +38,11 @@ export class InterruptRemapper {
   declare private readonly clock: Clock
   declare private readonly controller: InterruptController
   declare private readonly devices: ContextCache
-  declare private readonly entries: Int32Array
-  declare private readonly mask: number
+  /** By requester and index. */
+  declare private readonly entries: TranslationBank
+  /** Of the last message's device: what is cached of its entry, and its table's address in units of 64 bytes. */
+  #control = 0
+  #table = 0
 
   constructor(
     tables: TableMemory,
@@ -55,22 +56,22 @@ export class InterruptRemapper {
     this.clock = clock
     this.controller = controller
     this.devices = new ContextCache(devices)
-    this.entries = new Int32Array(WORDS * interrupts).fill(-1)
-    this.mask = interrupts - 1
+    this.entries = new TranslationBank(interrupts)
   }
 
   /** A message of `requester` with `data`; the device table is given as for {@link AmdviWalk.device}. */
   message(deviceTable: number, pages: number, requester: number, data: number): number {
     this.domain = 0
-    let at = this.devices.find(requester)
-    if (at < 0) {
+    const at = this.devices.find(requester)
+    if (at >= 0) {
+      this.#control = this.devices.control(at)
+      this.#table = this.devices.table(at)
+    } else {
       const fault = this.#readDevice(deviceTable, pages, requester)
       if (fault < 0) return fault
-      at = this.devices.find(requester)
     }
-    const control = this.devices.control(at)
-    this.domain = control & 0xffff
-    const flags = control >>> FLAGS_SHIFT
+    const flags = this.#control >>> FLAGS_SHIFT
+    this.domain = this.#control & 0xffff
     if ((flags & DeviceInterrupts.valid) === 0) return this.#send(data)
     const mode = (data >>> InterruptMessage.modeShift) & InterruptMessage.modeMask
     if (mode > DeliveryMode.arbitrated && !this.allTypes) return this.#unmapped(mode, flags, data)
@@ -78,7 +79,7 @@ export class InterruptRemapper {
       case InterruptControl.forward:
         return this.#send(data)
       case InterruptControl.remap:
-        return this.#remap(requester, this.devices.table(at), flags, data)
+        return this.#remap(requester, flags, data)
       case InterruptControl.abort:
         return -Fault.interruptAborted
       default:
@@ -89,8 +90,7 @@ export class InterruptRemapper {
   /** INVALIDATE_INTERRUPT_TABLE. */
   invalidate(requester: number): void {
     this.clock.count(Count.invalidation)
-    const entries = this.entries
-    for (let at = 0; at < entries.length; at += WORDS) if (entries[at + 2]! >>> 11 === requester) entries[at + 2] = -1
+    this.entries.dropRange(requester, 0, 0, EVERY)
   }
 
   /** INVALIDATE_DEVTAB_ENTRY: its upper half too. */
@@ -100,7 +100,7 @@ export class InterruptRemapper {
 
   invalidateAll(): void {
     this.devices.drop(0, 0, -1)
-    this.entries.fill(-1)
+    this.entries.dropAll()
   }
 
   #readDevice(deviceTable: number, pages: number, requester: number): number {
@@ -114,18 +114,15 @@ export class InterruptRemapper {
     const high = words[at + 5]!
     this.domain = words[at + 2]! & 0xffff
     if ((low & DeviceInterrupts.valid) !== 0) {
-      if (
-        ((high & DeviceInterrupts.reserved5) |
-          (words[at + 6]! & DeviceReserved.word6) |
-          (words[at + 7]! & DeviceReserved.word7)) !==
-        0
-      )
-        return -Fault.interruptReserved
+      const reserved =
+        (high & DeviceInterrupts.reserved5) |
+        (words[at + 6]! & DeviceReserved.word6) |
+        (words[at + 7]! & DeviceReserved.word7)
+      if (reserved !== 0) return -Fault.interruptReserved
     }
-    // The table's address in units of 64 bytes: a table that this cannot hold is in no memory.
-    const address = (high & DeviceInterrupts.addressHigh) * 2 ** 26 + (low >>> 6)
-    const flags = (low & 0x3f) | ((high >>> 16) & 0xff00)
-    this.devices.insert(requester, this.domain | (flags << FLAGS_SHIFT), Math.min(address, 0x7fff_ffff))
+    this.#table = (high & DeviceInterrupts.addressHigh) * 2 ** 26 + (low >>> 6)
+    this.#control = this.domain | (((low & 0x3f) | ((high >>> 16) & 0xff00)) << FLAGS_SHIFT)
+    if (this.#table <= MAX_CACHED) this.devices.insert(requester, this.#control, this.#table)
     return 0
   }
 
@@ -139,48 +136,49 @@ export class InterruptRemapper {
     return pass ? this.#send(data) : -Fault.interruptAborted
   }
 
-  #remap(requester: number, table: number, flags: number, data: number): number {
+  #remap(requester: number, flags: number, data: number): number {
     const length = (flags >>> DeviceInterrupts.lengthShift) & DeviceInterrupts.lengthMask
     if (length > DeviceInterrupts.maxLength) return -Fault.interruptLength
     const index = data & InterruptMessage.indexMask
     const silent = (flags & DeviceInterrupts.ignoreUnmapped) !== 0 ? SILENT : 0
     if (index >= 1 << length) return -Fault.interruptBeyondTable - silent
-    const tag = (requester << 11) | index
-    const slot = ((index ^ (requester * 7)) & this.mask) * WORDS
-    const entries = this.entries
-    if (entries[slot + 2] !== tag) {
-      const fault = this.#readEntry(slot, tag, table, index)
-      if (fault < 0) return fault
+    let entry = this.entries.find(requester, index, 0, WHOLE)
+    if (entry < 0) {
+      entry = this.#readEntry(index)
+      if (entry < 0) return entry
+      this.entries.insert(requester, index, 0, WHOLE, entry)
     }
-    const low = entries[slot]!
-    const suppressed = (low & InterruptEntry.suppress) !== 0 ? SILENT : 0
-    if ((low & InterruptEntry.remap) === 0) return -Fault.interruptUnmapped - (silent | suppressed)
-    const type = (low >>> InterruptEntry.typeShift) & InterruptEntry.typeMask
-    // Reserved bits were gathered in bit 31 of the second word.
-    if ((low & InterruptEntry.guest) !== 0 || type > InterruptEntry.maxType || entries[slot + 1]! < 0)
-      return -Fault.interruptEntryReserved - suppressed
-    return this.#send((entries[slot + 1]! & 0xff) | (type << InterruptMessage.modeShift))
+    const suppressed = (entry & Entry.suppress) !== 0 ? SILENT : 0
+    if ((entry & Entry.remap) === 0) return -Fault.interruptUnmapped - (silent | suppressed)
+    if ((entry & Entry.invalid) !== 0) return -Fault.interruptEntryReserved - suppressed
+    return this.#send(entry & 0x7ff)
   }
 
-  #readEntry(slot: number, tag: number, table: number, index: number): number {
-    const bytes = table * 64 + index * (this.wide ? 16 : 4)
-    const at = this.tables.entryAt(Math.floor(bytes / 4096), (bytes & 0xfff) >>> 3)
-    if (at < 0) return this.walk.failed(at, Math.floor(bytes / 4096), (bytes & 0xfff) >>> 3, Fault.interruptTableAccess)
+  // What is kept of entry `index` of the device's table, or −fault.
+  #readEntry(index: number): number {
+    const { tables, wide } = this
+    const bytes = this.#table * 64 + index * (wide ? 16 : 4)
+    const mfn = Math.floor(bytes / 4096)
+    const quadword = (bytes & 0xfff) >>> 3
+    let at = tables.entryAt(mfn, quadword)
+    if (at >= 0 && wide) at = Math.min(at, tables.entryAt(mfn, quadword + 1))
+    if (at < 0) return this.walk.failed(at, mfn, quadword, Fault.interruptTableAccess)
     this.clock.count(Count.walkRead)
-    const { words } = this.tables
-    const entries = this.entries
-    if (this.wide) {
-      const reserved = (words[at + 2]! & InterruptEntry.reserved2) | (words[at + 3]! & InterruptEntry.reserved3)
-      entries[slot] = words[at]!
-      entries[slot + 1] = (words[at + 2]! & 0xff) | (reserved === 0 ? 0 : 0x8000_0000)
-    } else {
-      const low = words[at + ((bytes >>> 2) & 1)]!
-      entries[slot] = low
-      const reserved = (low & InterruptEntry.reserved) !== 0
-      entries[slot + 1] = ((low >>> InterruptEntry.vectorShift) & 0xff) | (reserved ? 0x8000_0000 : 0)
-    }
-    entries[slot + 2] = tag
-    return 0
+    const { words } = tables
+    const low = words[wide ? at : at + ((bytes >>> 2) & 1)]!
+    const type = (low >>> InterruptEntry.typeShift) & InterruptEntry.typeMask
+    const reserved = wide
+      ? (words[at + 2]! & InterruptEntry.reserved2) | (words[at + 3]! & InterruptEntry.reserved3)
+      : low & InterruptEntry.reserved
+    const vector = (wide ? words[at + 2]! : low >>> InterruptEntry.vectorShift) & 0xff
+    const invalid = type > InterruptEntry.maxType || (low & InterruptEntry.guest) !== 0 || reserved !== 0
+    return (
+      vector |
+      (type << Entry.typeShift) |
+      ((low & InterruptEntry.remap) !== 0 ? Entry.remap : 0) |
+      ((low & InterruptEntry.suppress) !== 0 ? Entry.suppress : 0) |
+      (invalid ? Entry.invalid : 0)
+    )
   }
 
   #send(data: number): number {

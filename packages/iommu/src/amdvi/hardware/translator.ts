@@ -6,7 +6,8 @@ import { Count, DmaOutcome } from '@iospace/machine'
 import type { Clock, DmaTranslator, Machine, MachineMemory } from '@iospace/machine'
 import type { TranslationBank } from '../../cache/translation-bank.ts'
 import type { PostedWrites } from '../../posted-writes.ts'
-import { beyondHigh, beyondLow, inWidth } from '../addresses.ts'
+import type { StaleHitHandler } from '../../stale-hit.ts'
+import { beyondHigh, beyondLow, inInterruptRange, inWidth } from '../addresses.ts'
 import type { AmdviPersonality } from '../personalities.ts'
 import { DeviceEntry, DeviceFlags } from '../spec/device-table.ts'
 import { Rights } from '../spec/entries.ts'
@@ -15,12 +16,13 @@ import { type AmdviWalk, PASS_UNCHECKED } from '../walk.ts'
 import { type AmdviCaches, NO_FRAME, UNCACHED_HIGH } from './caches.ts'
 import type { EventLog } from './event-log.ts'
 import { FaultReport } from './fault-report.ts'
-import { inInterruptRange, type InterruptRemapper, SENT, SILENT } from './interrupt-remapper.ts'
+import { type InterruptRemapper, SENT, SILENT } from './interrupt-remapper.ts'
+import type { StaleHits } from './stale-hits.ts'
 
 /** What a look-up gives, below every −fault, when the request passes as it is. */
 const PASSED = -0x1000
-/** A frame number that no RAM has, in place of larger ones. */
-const NO_RAM = 0x7fff_ffff
+/** Largest frame number of a table that is cached. */
+const MAX_CACHED = 0x7fff_ffff
 
 /** Control word of a cached device table entry: the domain id below, then these. */
 const LEVELS_SHIFT = 16
@@ -40,6 +42,7 @@ export class AmdviTranslator implements DmaTranslator {
   declare private readonly walk: AmdviWalk
   declare private readonly faults: FaultReport
   declare private readonly interrupts: InterruptRemapper
+  declare private readonly staleHits: StaleHits
   declare private readonly marksMask: number
   declare private readonly cachesAbsent: boolean
   #enabled = false
@@ -67,6 +70,7 @@ export class AmdviTranslator implements DmaTranslator {
     caches: AmdviCaches,
     interrupts: InterruptRemapper,
     log: EventLog,
+    staleHits: StaleHits,
   ) {
     this.machine = machine
     this.memory = machine.memory
@@ -78,9 +82,20 @@ export class AmdviTranslator implements DmaTranslator {
     this.walk = walk
     this.faults = new FaultReport(machine, walk, log)
     this.interrupts = interrupts
+    this.staleHits = staleHits
     this.marksMask = (features.hostAccessed ? DeviceEntry.accessed : 0) | (features.hostDirty ? DeviceEntry.dirty : 0)
     this.cachesAbsent = cachesAbsent
     caches.onDevicesDropped = () => this.#forget()
+  }
+
+  /** See stale-hit.ts. While it is set no access takes the short way. */
+  get onStaleHit(): StaleHitHandler | null {
+    return this.staleHits.handler
+  }
+
+  set onStaleHit(handler: StaleHitHandler | null) {
+    this.staleHits.handler = handler
+    this.#forget()
   }
 
   /** Whether the unit is on, and its device table of `pages` frames from `deviceTable` on. */
@@ -136,6 +151,7 @@ export class AmdviTranslator implements DmaTranslator {
     if (inInterruptRange(hi, lo)) return this.#interrupt(requester, hi, lo, at, length, write)
     if (!this.#enabled) return this.#pass(hi, lo, at, length, write)
     const frame = this.#translate(requester, hi, lo, write ? Rights.write : Rights.read)
+    if (this.staleHits.handler !== null) this.#checkFresh(requester, hi, lo, write, frame)
     if (frame === PASSED) return this.#pass(hi, lo, at, length, write)
     if (frame === NO_FRAME) return DmaOutcome.unclaimed
     if (frame < 0) return this.#block(-frame, requester, hi, lo, write ? EventFlag.write : 0)
@@ -161,14 +177,26 @@ export class AmdviTranslator implements DmaTranslator {
     return frame
   }
 
+  // Whether memory still grants what #translate gave.
+  #checkFresh(requester: number, hi: number, lo: number, write: boolean, frame: number): void {
+    const { staleHits } = this
+    if (frame === PASSED) staleHits.checkPassed(this.#deviceTable, this.#devicePages, requester, hi, lo, write)
+    else if (frame >= 0 || frame === NO_FRAME)
+      staleHits.check(this.#deviceTable, this.#devicePages, requester, hi, lo, write, Math.max(frame, -1))
+  }
+
   // Makes the device table entry of `requester` the selected one, from the cache or from memory: 0, PASSED or −fault.
   #select(requester: number, need: number): number {
     const { devices } = this.caches
     const walk = this.walk
     this.#forget()
-    let at = devices.find(requester)
-    if (at >= 0) this.clock.count(Count.contextHit)
-    else {
+    const at = devices.find(requester)
+    let control: number
+    if (at >= 0) {
+      this.clock.count(Count.contextHit)
+      control = devices.control(at)
+      this.#table = devices.table(at)
+    } else {
       this.clock.count(Count.contextMiss)
       const outcome = walk.device(this.#deviceTable, this.#devicePages, requester, need)
       this.#countReads()
@@ -178,10 +206,10 @@ export class AmdviTranslator implements DmaTranslator {
       const rights = outcome === PASS_UNCHECKED ? Rights.both : walk.rights
       const marks = (walk.marks & this.marksMask) << MARKS_SHIFT
       const flags = (outcome === 0 ? 0 : PASSES) | (rights << RIGHTS_SHIFT) | (walk.suppress << SUPPRESS_SHIFT) | marks
-      devices.insert(requester, walk.domain | (walk.levels << LEVELS_SHIFT) | flags, Math.min(walk.table, NO_RAM))
-      at = devices.find(requester)
+      control = walk.domain | (walk.levels << LEVELS_SHIFT) | flags
+      this.#table = walk.table
+      if (walk.table <= MAX_CACHED) devices.insert(requester, control, walk.table)
     }
-    const control = devices.control(at)
     this.#domain = control & 0xffff
     this.#rights = (control >>> RIGHTS_SHIFT) & Rights.both
     this.#suppress = (control >>> SUPPRESS_SHIFT) & (DeviceFlags.suppressFurther | DeviceFlags.suppressAll)
@@ -190,11 +218,10 @@ export class AmdviTranslator implements DmaTranslator {
     this.#levels = (control >>> LEVELS_SHIFT) & 7
     this.#marks = (control >>> MARKS_SHIFT) & (DeviceEntry.accessed | DeviceEntry.dirty)
     walk.keepPath = this.#marks !== 0
-    this.#table = devices.table(at)
     this.#slowHigh = beyondHigh(this.#levels) | UNCACHED_HIGH
     this.#slowLow = beyondLow(this.#levels)
     this.#selected = requester
-    if (this.#rights === Rights.both && this.#slowLow === 0) this.#fast = requester
+    if (this.#rights === Rights.both && this.#slowLow === 0 && this.staleHits.handler === null) this.#fast = requester
     return 0
   }
 

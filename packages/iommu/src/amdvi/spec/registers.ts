@@ -94,6 +94,11 @@ export const Control = {
 
 /** Control register, high half. */
 export const ControlHigh = {
+  /**
+   * 47:46 HADUpdate, with EFR.HASup. Kept, and without effect: which bits a unit sets in host tables is HAD's of the device table entry
+   * alone, as Linux relies on (it sets HAD and leaves this 0).
+   */
+  hostUpdateMask: 0xc000,
   /** 44:43 NumIntRemapMode: 1 = every interrupt type is remapped, by 2048 entries; needs EFR2.NumIntRemapSup. */
   interruptModeShift: 11,
   interruptModeMask: 0x3,

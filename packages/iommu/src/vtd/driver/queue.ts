@@ -9,6 +9,7 @@ import {
   DESCRIPTOR_BYTES,
   DESCRIPTORS_PER_PAGE,
   DescriptorType,
+  InterruptDescriptor,
   IotlbDescriptor,
   WaitDescriptor,
 } from '../spec/queue.ts'
@@ -30,6 +31,8 @@ export class DriverQueue {
   /** Page of the descriptors, page of the status word. */
   readonly frame: number = -1
   readonly statusFrame: number = -1
+  /** The unit caches interrupt remapping entries. */
+  remapsInterrupts = false
   declare private readonly port: DriverPort
   declare private readonly base: number
   declare private readonly timeout: number
@@ -86,6 +89,16 @@ export class DriverQueue {
     return this.translations(Granularity.page, domain, hi, lo, 0, true)
   }
 
+  /** Interrupt remapping entry `index`; all of them below 0. */
+  interrupts(index: number): number {
+    return this.#push(
+      DescriptorType.interruptEntry | (index < 0 ? 0 : InterruptDescriptor.byIndex),
+      index < 0 ? 0 : index,
+      0,
+      0,
+    )
+  }
+
   /** Waits until all that was pushed has taken effect: ok or timedOut. */
   complete(): number {
     if (this.#pending === 0) return DriverStatus.ok
@@ -124,8 +137,8 @@ export class DriverQueue {
     port.write32(this.base + Register.queueTail, this.#tail * DESCRIPTOR_BYTES)
     for (let poll = 1; port.loadLow(this.statusFrame, 0) !== sequence; poll++) {
       if (poll % POLLS_PER_CHECK === 0) {
-        if ((port.read32(this.base + Register.faultStatus) & FaultStatus.queueError) !== 0)
-          return this.#recover(deadline)
+        const error = port.read32(this.base + Register.faultStatus) & (FaultStatus.queueError | FaultStatus.timeout)
+        if (error !== 0) return this.#recover(error, deadline)
         if (port.now() > deadline) return false
       }
       port.relax()
@@ -133,9 +146,20 @@ export class DriverQueue {
     return true
   }
 
-  // The queue stopped at a bad descriptor: memory of ours was damaged. Make the slot harmless, go on, and forget everything to make up
-  // for what the slot may have asked.
-  #recover(deadline: number): boolean {
+  // The queue stopped: at a bad descriptor, so memory of ours was damaged, or because a device did not answer, and our wait is lost. Make the
+  // bad slot harmless, go on, and forget everything to make up for what may not have been done.
+  #recover(error: number, deadline: number): boolean {
+    const port = this.port
+    if ((error & FaultStatus.queueError) !== 0) this.#repair()
+    port.write32(this.base + Register.faultStatus, error)
+    if (this.#pending > DESCRIPTORS_PER_PAGE - 5) return false
+    this.contexts(Granularity.global, 0, 0)
+    this.translations(Granularity.global, 0, 0, 0, 0, false)
+    if (this.remapsInterrupts) this.interrupts(-1)
+    return this.#wait(deadline)
+  }
+
+  #repair(): void {
     const port = this.port
     const bad = port.read32(this.base + Register.queueHead) / DESCRIPTOR_BYTES
     // QEMU refuses a wait that neither writes nor interrupts: this one writes a word that nobody reads.
@@ -148,10 +172,5 @@ export class DriverQueue {
       this.statusFrame >>> 20,
       (this.statusFrame << 12) | SPARE_WORD,
     )
-    port.write32(this.base + Register.faultStatus, FaultStatus.queueError)
-    if (this.#pending > DESCRIPTORS_PER_PAGE - 4) return false
-    this.contexts(Granularity.global, 0, 0)
-    this.translations(Granularity.global, 0, 0, 0, 0, false)
-    return this.#wait(deadline)
   }
 }

@@ -8,7 +8,10 @@ import { ContextCache } from '../../cache/context-cache.ts'
 import { TranslationBank } from '../../cache/translation-bank.ts'
 import { PostedWrites } from '../../posted-writes.ts'
 import type { VtdPersonality } from '../personalities.ts'
-import { Granularity } from '../spec/registers.ts'
+import { DRAINING_VERSION, Granularity } from '../spec/registers.ts'
+
+// Constants of other modules as this module's own: those are what the compiler folds.
+const INVALIDATION = Count.invalidation
 
 /** log2 of the 4 KiB frames of a 2 MiB and a 1 GiB page. */
 const ORDER_2M = 9
@@ -30,6 +33,8 @@ export class VtdCaches {
   /** Level-2 entries that grant read and write down to them, by 2 MiB page. Frame words: machine frame of the leaf table. */
   declare readonly directories: TranslationBank
   declare readonly contexts: ContextCache
+  /** Caching mode: 4 KiB pages whose requests faulted. Rights are those that were refused, frame words the reasons. */
+  declare readonly absent: TranslationBank
   declare readonly posted: PostedWrites
   /** Called when context entries were forgotten. */
   onContextsDropped: () => void = () => {}
@@ -37,31 +42,35 @@ export class VtdCaches {
   declare private readonly clock: Clock
   declare private readonly maxOrder: number
   declare private readonly pageInvalidation: boolean
+  declare private readonly alwaysDrains: boolean
+  declare private readonly coarse: boolean
   declare private readonly dropped: Int32Array
 
-  constructor(
-    { capabilities, timing, iotlb, iotlb2M, iotlb1G, directories, contexts }: VtdPersonality,
-    memory: MachineMemory,
-    clock: Clock,
-  ) {
+  /** `coarse`: do more than is asked for, as hardware may. */
+  constructor(personality: VtdPersonality, memory: MachineMemory, clock: Clock, coarse: boolean) {
+    const { capabilities, version, timing, iotlb, iotlb2M, iotlb1G, directories, contexts, absent } = personality
     this.iotlb = new TranslationBank(iotlb)
     this.iotlb2M = new TranslationBank(iotlb2M)
     this.iotlb1G = new TranslationBank(iotlb1G)
     this.directories = new TranslationBank(directories)
     this.contexts = new ContextCache(contexts)
+    this.absent = new TranslationBank(absent)
     this.posted = new PostedWrites(memory, clock, timing.postedWrite)
     this.memory = memory
     this.clock = clock
     this.maxOrder = capabilities.maxOrder
     this.pageInvalidation = capabilities.pageInvalidation
+    this.alwaysDrains = version >>> 4 >= DRAINING_VERSION
+    this.coarse = coarse
     this.dropped = new Int32Array(Math.max(this.iotlb.capacity, this.iotlb2M.capacity, this.iotlb1G.capacity))
   }
 
   /**
    * Forgets context entries. `functionMask` (FM) ignores function bits: 1 bit 2, 2 bits 2:1, 3 bits 2:0. Returns the granularity done,
-   * 0 when `granularity` is none.
+   * 0 when `asked` is none.
    */
-  invalidateContexts(granularity: number, domain: number, requester: number, functionMask: number): number {
+  invalidateContexts(asked: number, domain: number, requester: number, functionMask: number): number {
+    const granularity = this.coarse && asked > Granularity.global ? asked - 1 : asked
     switch (granularity) {
       case Granularity.global:
         this.contexts.drop(0, 0, -1)
@@ -75,28 +84,29 @@ export class VtdCaches {
       default:
         return Granularity.refused
     }
-    this.clock.count(Count.invalidation)
+    this.clock.counts[INVALIDATION]!++
     this.onContextsDropped()
     return granularity
   }
 
   /**
    * Forgets translations: all, those of `domain`, or those in the 2^`order` pages around (`hi`:`lo`) of it. `leafOnly` keeps the
-   * directories; `drain` waits for writes on their way. Returns the granularity done, 0 when refused.
+   * directories; `drains` waits for writes on their way. Returns the granularity done, 0 when refused.
    */
   invalidateIotlb(
-    granularity: number,
+    asked: number,
     domain: number,
     hi: number,
     lo: number,
     order: number,
     leafOnly: boolean,
-    drain: boolean,
+    drains: boolean,
   ): number {
-    if (granularity === Granularity.page && (order > this.maxOrder || !this.pageInvalidation))
-      return Granularity.refused
-    if (granularity === Granularity.refused) return Granularity.refused
-    this.clock.count(Count.invalidation)
+    if (asked === Granularity.page && (order > this.maxOrder || !this.pageInvalidation)) return Granularity.refused
+    if (asked === Granularity.refused) return Granularity.refused
+    const granularity = this.coarse && asked > Granularity.global ? asked - 1 : asked
+    const drain = drains || this.alwaysDrains
+    this.clock.counts[INVALIDATION]!++
     if (drain) this.posted.drain()
     switch (granularity) {
       case Granularity.global:
@@ -105,12 +115,15 @@ export class VtdCaches {
         this.iotlb2M.dropAll()
         this.iotlb1G.dropAll()
         this.directories.dropAll()
+        this.absent.dropAll()
         break
       case Granularity.domain:
         this.#dropRange(domain, 0, 0, ALL, drain)
         this.directories.dropRange(domain, 0, 0, ALL)
+        this.absent.dropRange(domain, 0, 0, ALL)
         break
       default:
+        this.absent.dropRange(domain, (hi << 20) | (lo >>> 12), hi >>> 12, order)
         if (drain && order <= SCAN_ORDER) this.#dropPages(domain, hi, lo, order)
         else this.#dropRange(domain, hi, lo, order, drain)
         if (!leafOnly)
@@ -119,12 +132,26 @@ export class VtdCaches {
     return granularity
   }
 
-  /** As above for what drivers ask all day: one page, drained, directories kept. */
+  /** As above for what drivers ask all day: one page, drained, directories kept. False when refused. */
   invalidatePage(domain: number, hi: number, lo: number): boolean {
-    this.clock.count(Count.invalidation)
+    if (this.coarse || !this.pageInvalidation)
+      return this.invalidateIotlb(Granularity.page, domain, hi, lo, 0, true, true) !== Granularity.refused
+    this.clock.counts[INVALIDATION]!++
     this.posted.drain()
+    if (this.absent.used) this.absent.dropPage(domain, (hi << 20) | (lo >>> 12), hi >>> 12)
     this.#dropPage(domain, hi, lo)
-    return this.pageInvalidation
+    return true
+  }
+
+  /** Everything is gone: the unit was reset. */
+  reset(): void {
+    this.iotlb.dropAll()
+    this.iotlb2M.dropAll()
+    this.iotlb1G.dropAll()
+    this.directories.dropAll()
+    this.absent.dropAll()
+    this.contexts.drop(0, 0, -1)
+    this.onContextsDropped()
   }
 
   #dropPages(domain: number, hi: number, lo: number, order: number): void {

@@ -56,7 +56,9 @@ export const ExtendedCapability = {
   /** QI: queued invalidation. */
   queue: 0x2,
   deviceTlb: 0x4,
+  /** IR: interrupt remapping. */
   interruptRemapping: 0x8,
+  /** EIM: IRTA.EIME exists. */
   extendedInterrupts: 0x10,
   /** PT: pass-through context entries. */
   passThrough: 0x40,
@@ -65,6 +67,9 @@ export const ExtendedCapability = {
   /** 17:8 IRO: IVA and IOTLB registers at IRO × 16. */
   iotlbShift: 8,
   iotlbMask: 0x3ff,
+  /** 23:20 MHMV: largest mask of an interrupt entry invalidation. */
+  maxIndexOrderShift: 20,
+  maxIndexOrderMask: 0xf,
 } as const
 
 /** The capabilities that the model and the driver act upon. */
@@ -91,6 +96,9 @@ export interface VtdCapabilities {
   readonly passThrough: boolean
   readonly snoopControl: boolean
   readonly deviceTlb: boolean
+  readonly interruptRemapping: boolean
+  readonly extendedInterrupts: boolean
+  readonly maxIndexOrder: number
   /** Byte offset of IVA. */
   readonly iotlbOffset: number
 }
@@ -124,6 +132,9 @@ export function decodeCapabilities({
     passThrough: extended(ExtendedCapability.passThrough),
     snoopControl: extended(ExtendedCapability.snoopControl),
     deviceTlb: extended(ExtendedCapability.deviceTlb),
+    interruptRemapping: extended(ExtendedCapability.interruptRemapping),
+    extendedInterrupts: extended(ExtendedCapability.extendedInterrupts),
+    maxIndexOrder: (ecapLow >>> ExtendedCapability.maxIndexOrderShift) & ExtendedCapability.maxIndexOrderMask,
     iotlbOffset: ((ecapLow >>> ExtendedCapability.iotlbShift) & ExtendedCapability.iotlbMask) * FAULT_UNIT,
   }
 }

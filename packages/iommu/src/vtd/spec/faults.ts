@@ -1,4 +1,4 @@
-/** Fault reasons of legacy-mode DMA requests (VT-d specification, “Fault Conditions”; facts A.3). */
+/** Fault reasons of legacy-mode DMA requests (VT-d specification, “Fault Conditions”; facts A.3), and of interrupt requests. */
 export const FaultReason = {
   /** Root entry: P = 0. */
   rootNotPresent: 0x1,
@@ -23,6 +23,22 @@ export const FaultReason = {
   typeBlocked: 0xd,
   /** The output lies in the interrupt window. */
   outputInterrupt: 0xe,
+} as const
+
+/** Fault reasons of interrupt requests (VT-d specification, “Interrupt Remapping Fault Conditions”). */
+export const InterruptReason = {
+  /** Reserved bits of the message: data 31:16 with a subhandle. */
+  requestReserved: 0x20,
+  /** The index is not below the table's size, or the entry lies above the host address width. */
+  indexBeyondTable: 0x21,
+  entryNotPresent: 0x22,
+  /** The table cannot be read. */
+  tableAccess: 0x23,
+  entryReserved: 0x24,
+  /** A message of the old format, with EIME = 1 or CFIS = 0. */
+  compatibilityBlocked: 0x25,
+  /** The source id is not the one that the entry wants. */
+  sourceMismatch: 0x26,
 } as const
 
 /**
@@ -56,6 +72,13 @@ const reasonText: Readonly<Record<number, string>> = {
   [FaultReason.pageReserved]: 'reserved bits set in page table entry',
   [FaultReason.typeBlocked]: 'request type blocked by the context entry',
   [FaultReason.outputInterrupt]: 'translates into the interrupt window',
+  [InterruptReason.requestReserved]: 'reserved bits set in interrupt request',
+  [InterruptReason.indexBeyondTable]: 'index beyond the interrupt remapping table',
+  [InterruptReason.entryNotPresent]: 'interrupt remapping table entry not present',
+  [InterruptReason.tableAccess]: 'interrupt remapping table cannot be read',
+  [InterruptReason.entryReserved]: 'reserved bits set in interrupt remapping table entry',
+  [InterruptReason.compatibilityBlocked]: 'compatibility-format interrupt blocked',
+  [InterruptReason.sourceMismatch]: 'interrupt of another source',
 }
 
 /** What a fault reason means, for people. */

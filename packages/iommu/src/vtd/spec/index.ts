@@ -1,5 +1,6 @@
 export * from './capabilities.ts'
 export * from './entries.ts'
 export * from './faults.ts'
+export * from './irte.ts'
 export * from './queue.ts'
 export * from './registers.ts'

@@ -29,6 +29,22 @@ export const IotlbDescriptor = {
   reserved2: 0x0000_0f80,
 } as const
 
+/** 3: device TLB invalidation, with ECAP.DT. Word 0: 20:16 pending requests that the device takes. Word 1: 15:0 source id. Words 2, 3: address, bit 0 size. */
+export const DeviceTlbDescriptor = {
+  reserved0: 0xffe0_fff0 | 0,
+  reserved1: 0xffff_0000 | 0,
+  reserved2: 0x0000_0ffe,
+} as const
+
+/** 4: interrupt entry cache invalidation, with ECAP.IR. Word 0: 31:27 mask, 2^mask entries. Word 1: 15:0 index. */
+export const InterruptDescriptor = {
+  /** G: by index; else everything. */
+  byIndex: 0x10,
+  orderShift: 27,
+  reserved0: 0x07ff_ffe0,
+  reserved1: 0xffff_0000 | 0,
+} as const
+
 /** 5: wait. Word 0: flags. Word 1: status data. Words 2, 3: address of the status word, 4-byte aligned. */
 export const WaitDescriptor = {
   /** IF: set ICS.IWC and send the invalidation event. */
@@ -37,6 +53,7 @@ export const WaitDescriptor = {
   statusWrite: 0x20,
   /** FN: later descriptors start only after this one. */
   fence: 0x40,
-  reserved0: 0xffff_ff00 | 0,
+  /** With 7 PD, which needs page requests. */
+  reserved0: 0xffff_ff80 | 0,
   reserved2: 0x3,
 } as const

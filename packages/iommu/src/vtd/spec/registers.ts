@@ -40,6 +40,10 @@ export const Register = {
   invalidationEventData: 0x0a4,
   invalidationEventAddress: 0x0a8,
   invalidationEventUpperAddress: 0x0ac,
+  /** RO 64: what went wrong, while FSTS says that something did; see {@link QueueError}. */
+  queueErrorRecord: 0x0b0,
+  /** RW 64: interrupt remapping table, latched by SIRTP. */
+  interruptTable: 0x0b8,
 } as const
 
 /** IVA and IOTLB registers, at ECAP.IRO × 16. */
@@ -63,7 +67,9 @@ export const GlobalCommand = {
   /** Queued invalidation. */
   queue: 0x0400_0000,
   interruptRemapping: 0x0200_0000,
+  /** Latch the interrupt table pointer (one-shot); the status drops while it runs. */
   interruptTable: 0x0100_0000,
+  /** Interrupt messages of the old format pass, while remapping is on and EIME is 0. */
   compatibilityInterrupts: 0x0080_0000,
   /** The bits that a write of another command must repeat from the status. */
   persistent: 0x9680_0000 | 0,
@@ -112,11 +118,15 @@ export const FaultStatus = {
   pending: 0x02,
   /** IQE, RW1C: the invalidation queue stopped at a bad descriptor. */
   queueError: 0x10,
+  /** ICE, RW1C: a device completed an invalidation that it was not asked for. RsvdZ without ECAP.DT. */
   completionError: 0x20,
+  /** ITE, RW1C: a device did not complete an invalidation in time. RsvdZ without ECAP.DT. */
   timeout: 0x40,
   /** All bits that make the fault event pending. */
   events: 0x73,
   clearable: 0x71,
+  /** Those of it that need ECAP.DT. */
+  deviceTlb: 0x60,
   /** 15:8 FRI: index of the first pending record, undefined while PPF is 0. */
   indexShift: 8,
 } as const
@@ -137,6 +147,8 @@ export const FaultRecord = {
   fault: 0x8000_0000 | 0,
   /** Word 3: T, 1 for a read request. */
   read: 0x4000_0000,
+  /** Word 3: 29:28 AT of the request, with ECAP.DT. */
+  addressTypeShift: 28,
   /** Word 3: 7:0 fault reason. */
   reasonMask: 0xff,
 } as const
@@ -149,6 +161,32 @@ export const QueueAddress = {
   /** 2:0 QS: 2^QS pages, 2^(QS+8) descriptors of 16 bytes. */
   sizeMask: 0x7,
 } as const
+
+/** IQERCD 3:0 IQEI: why the queue stopped. The upper half: 15:0 source id of ITE, 31:16 of ICE. */
+export const QueueError = {
+  none: 0,
+  tail: 1,
+  fetch: 2,
+  type: 3,
+  /** A reserved field, or a value that is reserved, in a descriptor of a valid type. */
+  reserved: 4,
+  /** IQA.DW = 1 without scalable mode. */
+  width: 5,
+} as const
+
+/** IRTA low half. */
+export const InterruptTableAddress = {
+  addressMask: 0xffff_f000 | 0,
+  /** EIME: destinations have 32 bits, and messages of the old format are blocked. RsvdZ without ECAP.EIM. */
+  extended: 0x800,
+  /** 3:0 S: 2^(S+1) entries. */
+  sizeMask: 0xf,
+} as const
+
+/** Registers for single invalidations do not work from this major version on: each request is refused. */
+export const QUEUE_ONLY_VERSION = 6
+/** From this major version on an invalidation drains, whether or not it is asked to. */
+export const DRAINING_VERSION = 2
 
 /** ICS bit 0: a wait with IF completed. */
 export const WAIT_COMPLETE = 0x1

@@ -6,6 +6,7 @@ import { Errno } from '@iospace/abi'
 import {
   BlockOp,
   BlockStatus,
+  BurstListeners,
   SECTOR_SHIFT,
   SECTOR_SIZE,
   type BlockDevice,
@@ -50,12 +51,14 @@ export class NvmeNamespace implements BlockDevice {
   readonly #words: Int32Array
   readonly #transfer: Transfer
   readonly #maxPages: number
+  /** Sectors of a logical block. */
+  readonly #blockSectors: number
   /** Request of each command under way; several commands may have one. */
   readonly #requests: (BlockRequest | null)[]
   readonly #waiting = new RequestFifo()
   /** Requests that no command was made of; their status says why. */
   readonly #refused = new RequestFifo()
-  readonly #listeners = new Set<() => void>()
+  readonly #listeners = new BurstListeners()
   /** Called when the first command after a pause goes out. */
   readonly #onBusy: () => void
   /** Answers everything with an error. */
@@ -72,7 +75,8 @@ export class NvmeNamespace implements BlockDevice {
     this.#onBusy = onBusy
     this.#requests = Array.from({ length: slots.count }, () => null)
     this.name = geometry.name
-    this.sectors = geometry.blocks * 2 ** (geometry.blockShift - SECTOR_SHIFT)
+    this.#blockSectors = 2 ** (geometry.blockShift - SECTOR_SHIFT)
+    this.sectors = geometry.blocks * this.#blockSectors
     this.bytes = this.sectors * SECTOR_SIZE
     this.readonly = geometry.readonly
     this.sectorSize = 2 ** geometry.blockShift
@@ -104,8 +108,7 @@ export class NvmeNamespace implements BlockDevice {
   }
 
   onBurst(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#listeners.add(listener)
   }
 
   /** Takes what the controller completed; called from its interrupt. */
@@ -116,7 +119,7 @@ export class NvmeNamespace implements BlockDevice {
     while (!this.#waiting.empty && this.#start(this.#waiting.peek())) this.#waiting.shift()
     this.#queue.ring()
     while (!this.#refused.empty) answer(this.#refused.shift())
-    for (const listener of this.#listeners) listener()
+    this.#listeners.call()
   }
 
   /** Answers everything with an error, now and from now on. Only once the controller does no DMA any more. */
@@ -130,14 +133,14 @@ export class NvmeNamespace implements BlockDevice {
       if (request.list.mapped !== 0) this.#dma.unmapSg(request.list, direction(request))
       request.done(request)
     }
-    for (const listener of this.#listeners) listener()
+    this.#listeners.call()
   }
 
   // Answers always come later than the call: at the commit, or at the end of the burst.
   #answerRefused(): void {
     if (this.#refused.empty) return
     while (!this.#refused.empty) answer(this.#refused.shift())
-    for (const listener of this.#listeners) listener()
+    this.#listeners.call()
   }
 
   #check({ op, sector, list }: BlockRequest): number {
@@ -178,7 +181,7 @@ export class NvmeNamespace implements BlockDevice {
     request.context = commands
     const transfer = this.#transfer
     const { blockShift, id: namespace } = this.#geometry
-    let block = request.sector / 2 ** (blockShift - SECTOR_SHIFT)
+    let block = request.sector / this.#blockSectors
     transfer.begin(list)
     while (transfer.more) {
       const id = this.#slots.take()
@@ -188,7 +191,7 @@ export class NvmeNamespace implements BlockDevice {
       words[at + Sqe.command] = (request.op === BlockOp.write ? IoOp.write : IoOp.read) | (id << 16)
       words[at + Sqe.namespace] = namespace
       transfer.build(words, at, this.#slots, id)
-      const blocks = transfer.bytes / 2 ** blockShift
+      const blocks = transfer.bytes >>> blockShift
       words[at + Sqe.cdw10] = block
       words[at + Sqe.cdw11] = block / 0x1_0000_0000
       words[at + Sqe.cdw12] = blocks - 1

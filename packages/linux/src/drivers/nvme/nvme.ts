@@ -32,7 +32,8 @@ export const nvmeDriver: PciDriver = {
     device.defer(() => controller.shutDown())
     const interrupts = device.onInterrupt(() => {
       controller.poll()
-      for (const namespace of namespaces) namespace.poll()
+      // By index: an iterator each time would be garbage.
+      for (let i = 0; i < namespaces.length; i++) namespaces[i]!.poll()
     })
     if (interrupts !== 0) return interrupts
     const started = await controller.start()

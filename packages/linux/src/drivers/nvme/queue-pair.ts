@@ -74,7 +74,9 @@ export class QueuePair {
   push(): number {
     const at = this.#sq + this.#tail * SQE_WORDS
     this.#tail = this.#tail + 1 === this.depth ? 0 : this.#tail + 1
-    this.#words.fill(0, at, at + SQE_WORDS)
+    const words = this.#words
+    // Sixteen stores cost less than a call of fill().
+    for (let i = 0; i < SQE_WORDS; i++) words[at + i] = 0
     return at
   }
 

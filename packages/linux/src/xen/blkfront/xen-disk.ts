@@ -7,6 +7,7 @@ import type { WaitQueue } from '@iospace/machine'
 import {
   BlockOp,
   BlockStatus,
+  BurstListeners,
   SECTOR_SHIFT,
   SECTOR_SIZE,
   type BlockDevice,
@@ -50,7 +51,7 @@ export class XenDisk implements BlockDevice {
   readonly #freeIds: number[] = Array.from({ length: BLKIF_RING_SLOTS }, (_, id) => id)
   readonly #waiting = new RequestFifo()
   readonly #refused = new RequestFifo()
-  readonly #listeners = new Set<() => void>()
+  readonly #listeners = new BurstListeners()
   readonly #idle: WaitQueue
   /** Responses are being handled: what is queued meanwhile goes out at their end. */
   #inBurst = false
@@ -97,8 +98,7 @@ export class XenDisk implements BlockDevice {
   }
 
   onBurst(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#listeners.add(listener)
   }
 
   /** Waits until nothing is under way. Tasks only. */
@@ -215,7 +215,7 @@ export class XenDisk implements BlockDevice {
   }
 
   #endBurst(): void {
-    for (const listener of this.#listeners) listener()
+    this.#listeners.call()
     this.#inBurst = false
     this.#push()
     this.#answerRefused()
@@ -247,7 +247,7 @@ export class XenDisk implements BlockDevice {
       const request = this.#refused.shift()
       request.done(request)
     }
-    for (const listener of this.#listeners) listener()
+    this.#listeners.call()
   }
 
   #push(): void {

@@ -1,0 +1,76 @@
+/** Walks as trees for people. */
+import type { Style } from '../report/style.ts'
+import type { FieldValue } from './fields.ts'
+import type { WalkInput } from './input.ts'
+import { hex, rightsText, type WalkOutcome, type WalkRequest, type WalkResult, type WalkStep } from './result.ts'
+
+/** One tree per request. `results` are those of the requests of `input`. */
+export function walksText(
+  { iommu, unit, personality, requests }: WalkInput,
+  results: readonly WalkResult[],
+  style: Style,
+): string {
+  const head = [`${style.bold(`${iommu} ${personality}`)}: ${unit.describe(personality)}`]
+  const trees = results.flatMap(({ outcome, steps }, i) => [
+    '',
+    `${style.bold(requestText(requests[i]!))}`,
+    ...steps.flatMap((step) => stepLines(step, style)),
+    ...outcomeLines(outcome, style),
+  ])
+  return [...head, ...trees, ''].join('\n')
+}
+
+function requestText({ requester, write, address, length }: WalkRequest): string {
+  const bus = (requester >> 8).toString(16).padStart(2, '0')
+  const device = ((requester >> 3) & 31).toString(16).padStart(2, '0')
+  const bytes = `${length} ${length === 1 ? 'byte' : 'bytes'}`
+  return `${bus}:${device}.${requester & 7} ${write ? 'writes' : 'reads'} ${bytes} at ${hex(address)}`
+}
+
+function stepLines({ entry, level, address, bytes, value, fields, rights }: WalkStep, style: Style): string[] {
+  const name = `${entry}${level === null ? '' : ` ${level}`}`
+  const granted = rights === 0 ? style.bad('--') : rightsText(rights)
+  return [
+    `├─ ${name.padEnd(8)} ${hex(address)}: ${hexWords(value, bytes)}  ${granted}`,
+    `│    ${fields.map((field) => fieldText(field, style)).join('  ')}`,
+  ]
+}
+
+function fieldText({ name, value, isNumber, isReserved, means }: FieldValue, style: Style): string {
+  const text = `${name}=${isNumber && value < 10n ? value : hex(value)}${means === null ? '' : ` (${means})`}`
+  return isReserved ? style.bad(text) : style.faint(text)
+}
+
+function outcomeLines(outcome: WalkOutcome, style: Style): string[] {
+  switch (outcome.kind) {
+    case 'page': {
+      const { machineAddress, pageSize, rights } = outcome
+      const where = pageSize === 0 ? 'untranslated' : `in a page of ${sizeText(pageSize)}`
+      return [`└─ ${style.good(hex(machineAddress))} ${where}, ${rightsText(rights)}`]
+    }
+    case 'fault': {
+      const { code, name, record } = outcome
+      return [
+        `└─ ${style.bad(`fault${code === 0 ? '' : ` ${hex(BigInt(code))}`}: ${name}`)}`,
+        `     ${record === null ? 'nothing is recorded' : `recorded as ${record.map((word) => hexWords(word, 8)).join(' ')}`}`,
+      ]
+    }
+    case 'interrupt':
+      return ['└─ an interrupt message, not translated']
+  }
+}
+
+/** An entry of `bytes` in words of at most 64 bits, lowest first, all digits. */
+function hexWords(value: bigint, bytes: number): string {
+  const size = Math.min(bytes, 8)
+  return Array.from({ length: bytes / size }, (_, i) => {
+    const word = BigInt.asUintN(8 * size, value >> BigInt(64 * i))
+    return word.toString(16).padStart(2 * size, '0')
+  }).join(' ')
+}
+
+function sizeText(bytes: number): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+  const unit = Math.floor(Math.log2(bytes) / 10)
+  return `${bytes / 1024 ** unit} ${units[unit]}`
+}

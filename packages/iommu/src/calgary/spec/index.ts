@@ -1,0 +1,5 @@
+export * from './faults.ts'
+export * from './pci.ts'
+export * from './registers.ts'
+export * from './tce.ts'
+export * from './windows.ts'
