@@ -82,7 +82,8 @@ async function start(): Promise<Session> {
   const folder = mkdtempSync(join(tmpdir(), 'iospace-bench-'))
   const file = makeFile(join(folder, 'disk'))
   // Unmeasured first: the file comes into the page cache, and both sides must agree on the bytes. Then until the code is compiled.
-  if (plain(file, true) !== (await whole(file, true))) throw new Error('the guest read other bytes than are in the file')
+  if (plain(file, true) !== (await whole(file, true)))
+    throw new Error('the guest read other bytes than are in the file')
   for (let i = 0; i < WARM_UPS; i++) await whole(file, false)
   return {
     missing: {},

@@ -88,6 +88,16 @@ export class TranslationBed {
     return hardware
   }
 
+  /** Addresses of {@link cold} as seen from `base`, where the dense range begins in a flat table. */
+  flat(base: number): Addresses {
+    const addresses = new Addresses()
+    for (let i = 0; i < OPS; i++) {
+      const page = this.cold.high[i]! * 2 ** 20 + (this.cold.low[i]! >>> 12) - BASE_PAGE
+      addresses.set(i, base + page, this.cold.low[i]! & 0xfff)
+    }
+    return addresses
+  }
+
   #map(page: number, frame: number): void {
     const { words } = this.machine.memory
     let table = this.top
