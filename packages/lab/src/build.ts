@@ -57,8 +57,8 @@ export function buildSystem(description: SystemDescription, ports: SystemPorts):
   if (model === undefined) throw new ConfigError('iommu', iommu, 'is not an IOMMU that there is')
   if (model !== null && !model.personalities.includes(description.personality ?? model.defaultPersonality))
     throw new ConfigError('personality', description.personality, `is not one of ${model.personalities.join(', ')}`)
-  model?.install(machine, description.personality)
-  const system = new System(description, machine, functions)
+  const unit = model?.install(machine, description.personality) ?? null
+  const system = new System(description, machine, unit, functions)
   const hypervisor = new Hypervisor({
     machine,
     iommu: model === null ? null : (pages) => model.driver(machine, pages),

@@ -1,6 +1,7 @@
 /** A running system: the board, the hypervisor and what happened to the domains. */
 import { NvmeController } from '@iospace/devices'
 import type { Hypervisor } from '@iospace/hypervisor'
+import type { IommuUnit } from '@iospace/iommu/hardware'
 import type { Machine, PciFunction, RunOutcome } from '@iospace/machine'
 import { ConfigError, StateError } from '@iospace/wire'
 import { readBooks, type SystemBooks } from './books.ts'
@@ -35,15 +36,23 @@ export interface SystemOutcome {
 export class System {
   readonly description: SystemDescription
   readonly machine: Machine
+  /** The IOMMU's hardware; null on a board without one. */
+  readonly unit: IommuUnit | null
   readonly #functions: ReadonlyMap<string, PciFunction>
   readonly #names = new Map<number, string>()
   readonly #crashes: Crash[] = []
   #hypervisor: Hypervisor | null = null
 
   /** @internal */
-  constructor(description: SystemDescription, machine: Machine, functions: ReadonlyMap<string, PciFunction>) {
+  constructor(
+    description: SystemDescription,
+    machine: Machine,
+    unit: IommuUnit | null,
+    functions: ReadonlyMap<string, PciFunction>,
+  ) {
     this.description = description
     this.machine = machine
+    this.unit = unit
     this.#functions = functions
   }
 

@@ -5,11 +5,11 @@
 import { DOMID } from '@iospace/abi'
 import type { System } from '@iospace/lab'
 import type { TraceSink } from '@iospace/machine'
-import { functionsOf, reachOf, rootOf } from './reach.ts'
+import { confines, functionsOf, reachOf, rootOf } from './reach.ts'
 
 /** The breaches in `system` now, as sentences. */
 export function breaches(system: System): string[] {
-  if (system.hypervisor.oracle.iommuFrames().length === 0) return []
+  if (!confines(system.description.iommu)) return []
   const { domains } = system.hypervisor.snapshot()
   const owners = new Map(domains.flatMap(({ domid, devices }) => devices.map((sbdf) => [sbdf, domid] as const)))
   return look(system, rootOf(system), owners)
@@ -62,7 +62,7 @@ export class ConfinementWatch implements TraceSink {
 
   /** Begins to look. */
   watch(system: System): void {
-    if (system.hypervisor.oracle.iommuFrames().length === 0) return
+    if (!confines(system.description.iommu)) return
     for (const { bdf } of functionsOf(system)) this.#owners.set(bdf, 0)
     this.#root = rootOf(system)
     this.#system = system

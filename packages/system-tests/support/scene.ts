@@ -2,6 +2,7 @@
  * The scene of every attack: a control domain, a driver domain with the disk, an attacker, and a neighbour who only wants to read its
  * disk and must be able to, before the attack and after it. Everything is real; programs are arguments.
  */
+import type { StaleHit } from '@iospace/iommu/hardware'
 import { createHash } from 'node:crypto'
 import { dom0, type Dom0Hands } from '@iospace/dom0'
 import { driverDomain, type DriverDomainCounts } from '@iospace/driver-domain'
@@ -19,6 +20,7 @@ import {
 import type { EndedDomain, IommuLimits } from '@iospace/toolstack'
 import { Random, type TaskGroup } from '@iospace/machine'
 import { vi } from 'vitest'
+import { confines, type Iommu } from './reach.ts'
 import { ConfinementWatch } from './confinement.ts'
 import { reader } from './reader.ts'
 
@@ -37,7 +39,7 @@ export type Dma = keyof typeof KERNEL_WORDS
 
 export interface Scene {
   readonly dma?: Dma
-  readonly iommu?: 'vtd' | 'none'
+  readonly iommu?: Iommu
   readonly seed?: number
   readonly attacker: Program
   /** In the place of the driver domain's own program, and of the neighbour's. */
@@ -74,6 +76,8 @@ export interface Played {
   readonly driver: DriverDomainCounts | null
   /** Console lines by domain. */
   readonly console: readonly string[]
+  /** Accesses that a cache served although memory no longer granted them. */
+  readonly staleHits: readonly StaleHit[]
   readonly confinement: ConfinementWatch
   /** Free and hypervisor frames, and dom0's, when dom0 was made and nothing had run. */
   readonly framesBefore: Frames
@@ -136,6 +140,8 @@ export async function play(scene: Scene): Promise<Played> {
     })
     host.system = system
     watch.watch(system)
+    const staleHits: StaleHit[] = []
+    if (system.unit !== null) system.unit.onStaleHit = (hit) => staleHits.push({ ...hit })
     const failures: unknown[] = []
     const group = system.machine.scheduler.group('host', (error) => failures.push(error))
     const framesBefore = framesOf(system)
@@ -155,6 +161,7 @@ export async function play(scene: Scene): Promise<Played> {
       driver: counts,
       console: lines,
       confinement: watch,
+      staleHits,
       framesBefore,
     }
   } finally {
@@ -172,11 +179,15 @@ export function framesOf(system: System): Frames {
   }
 }
 
-function describeScene(scene: Scene, dma: Dma, iommu: 'vtd' | 'none', bytes: number): SystemDescription {
+function describeScene(scene: Scene, dma: Dma, iommu: Iommu, bytes: number): SystemDescription {
   const { seed = 1, rogue = false, scratch, hangLimit = 50e6 } = scene
   const devices: DeviceDescription[] = [{ kind: 'nvme', name: 'nvme0', store: 'image' }]
   if (scratch !== undefined) devices.push({ kind: 'nvme', name: 'nvme1', store: 'scratch' })
-  const limits = { unsafeInterrupts: true, unsafePassthrough: iommu === 'none' }
+  const limits = {
+    unsafeInterrupts: iommu === 'calgary',
+    unsafePassthrough: !confines(iommu),
+    ...(iommu === 'calgary' ? { tablePages: 4096 } : {}),
+  }
   const disk = { name: 'xvda', backend: DRIVER, params: 'nvme0n1', readOnly: true, bytes }
   const second =
     scratch === undefined
@@ -184,7 +195,8 @@ function describeScene(scene: Scene, dma: Dma, iommu: 'vtd' | 'none', bytes: num
       : [{ name: 'xvdb', backend: DRIVER, params: 'nvme1n1', readOnly: false, bytes: scratch.bytes }]
   return {
     seed,
-    memory: { lowMiB: 20, highMiB: 20 },
+    // A Calgary's tables reach 4 GiB, and are large.
+    memory: iommu === 'calgary' ? { lowMiB: 64, highMiB: 0 } : { lowMiB: 20, highMiB: 20 },
     iommu,
     devices: rogue ? [...devices, { kind: 'rogue', name: 'rogue' }] : devices,
     dom0: { program: 'dom0', memoryMiB: 4 },

@@ -66,6 +66,10 @@ function* troubles({ result, hash, image, out, traceProblem }: Gathered): Genera
   const files = [image.problem, out?.problem ?? null].filter((problem) => problem !== null)
   yield* files
   if (hash !== null && 'problem' in hash && !files.includes(hash.problem)) yield hash.problem
+  const differs =
+    hash !== null && 'digest' in hash && guest !== null && guest.problem === null && guest.sha256 !== hash.digest
+  if (differs && image.changed)
+    yield `${image.path} was changed while it was read: what arrived in the guest is not what was hashed`
   for (const crash of outcome.crashes) yield crashSentence(crash)
   if (!outcome.finished) yield `the run could not go on: ${outcome.waiting.join('; ')}`
   const problem = guest?.problem ?? null
