@@ -85,19 +85,19 @@ export class Call {
   readU64(pointer: number): number {
     const { core, caller, words } = this
     if (!core.guest.copyIn(caller.p2m, pointer, this.listAt, 8)) return -1
-    return (words[(this.listAt >> 2) + 1]! >>> 0) * 0x1_0000_0000 + (words[this.listAt >> 2]! >>> 0)
+    return (words[(this.listAt >>> 2) + 1]! >>> 0) * 0x1_0000_0000 + (words[this.listAt >>> 2]! >>> 0)
   }
 
   writeU64(pointer: number, value: number): boolean {
     const { core, caller, words } = this
-    words[this.listAt >> 2] = value | 0
-    words[(this.listAt >> 2) + 1] = Math.floor(value / 0x1_0000_0000)
+    words[this.listAt >>> 2] = value | 0
+    words[(this.listAt >>> 2) + 1] = Math.floor(value / 0x1_0000_0000)
     return core.guest.copyOut(caller.p2m, this.listAt, pointer, 8)
   }
 
   writeI32(pointer: number, value: number): boolean {
     const { core, caller, words } = this
-    words[this.listAt >> 2] = value
+    words[this.listAt >>> 2] = value
     return core.guest.copyOut(caller.p2m, this.listAt, pointer, 4)
   }
 

@@ -72,9 +72,9 @@ export class HeldRange {
     const index = p2m.writableFrame(place >> SHIFT)
     if (index < 0) return false
     const { words } = memory
-    const from = (index << WORD_SHIFT) | (offset >> 2)
+    const from = (index << WORD_SHIFT) | (offset >>> 2)
     if (words[from] !== size) return false
-    const first = to >> 2
+    const first = to >>> 2
     words[first] = size
     for (let i = 1; i < size >> 2; i++) words[first + i] = words[from + i]!
     this.#holdOne(frames, index, offset, size)
@@ -93,8 +93,8 @@ export class HeldRange {
     if (length > FEW_BYTES) memory.copy(to, (index << SHIFT) | offset, length)
     else {
       const { words } = memory
-      const from = (index << WORD_SHIFT) | (offset >> 2)
-      const first = to >> 2
+      const from = (index << WORD_SHIFT) | (offset >>> 2)
+      const first = to >>> 2
       for (let i = 0; i < length >> 2; i++) words[first + i] = words[from + i]!
     }
     this.#holdOne(frames, index, offset, length)
@@ -106,8 +106,8 @@ export class HeldRange {
     const first = this.#offset + at
     if (length <= FEW_BYTES && (first & 3) === 0 && (first & (PAGE - 1)) + length <= PAGE) {
       const { words } = memory
-      const from = (this.frames[first >> 12]! * PAGE + (first & (PAGE - 1))) >> 2
-      for (let i = 0; i < (length + 3) >> 2; i++) words[(to >> 2) + i] = words[from + i]!
+      const from = (this.frames[first >> 12]! * PAGE + (first & (PAGE - 1))) >>> 2
+      for (let i = 0; i < (length + 3) >>> 2; i++) words[(to >>> 2) + i] = words[from + i]!
       return
     }
     for (let done = 0; done < length;) {
@@ -145,7 +145,7 @@ export class HeldRange {
   /** Writes a 32-bit word at byte `at` of the range. */
   write32(memory: MachineMemory, at: number, value: number): void {
     const place = this.#offset + at
-    if ((place & 3) === 0) memory.words[(this.frames[place >> 12]! * PAGE + (place & (PAGE - 1))) >> 2] = value
+    if ((place & 3) === 0) memory.words[(this.frames[place >> 12]! * PAGE + (place & (PAGE - 1))) >>> 2] = value
     else for (let i = 0; i < 4; i++) memory.bytes[this.offsetOf(at + i)] = value >>> (8 * i)
   }
 
@@ -195,16 +195,16 @@ export class GuestMemory {
 
   /** A 32-bit word at byte `at` of frame `index`. */
   load32(index: number, at: number): number {
-    return this.memory.words[(index * PAGE + at) >> 2]! >>> 0
+    return this.memory.words[(index * PAGE + at) >>> 2]! >>> 0
   }
 
   store32(index: number, at: number, value: number): void {
-    this.memory.words[(index * PAGE + at) >> 2] = value
+    this.memory.words[(index * PAGE + at) >>> 2] = value
   }
 
   /** Stores `value` if the word is `expected`, as one event; returns what the word was. */
   compareExchange32(index: number, at: number, expected: number, value: number): number {
-    const word = (index * PAGE + at) >> 2
+    const word = (index * PAGE + at) >>> 2
     const old = this.memory.words[word]! >>> 0
     if (old === expected >>> 0) this.memory.words[word] = value
     return old
@@ -212,7 +212,7 @@ export class GuestMemory {
 
   /** Sets bit `bit`, counted from byte `at` of frame `index`; true if it was set before. */
   setBit(index: number, at: number, bit: number): boolean {
-    const word = ((index * PAGE + at) >> 2) + (bit >> 5)
+    const word = ((index * PAGE + at) >>> 2) + (bit >> 5)
     const old = this.memory.words[word]!
     this.memory.words[word] = old | (1 << (bit & 31))
     return ((old >>> (bit & 31)) & 1) !== 0
@@ -220,14 +220,14 @@ export class GuestMemory {
 
   /** Clears bit `bit`; true if it was set before. */
   clearBit(index: number, at: number, bit: number): boolean {
-    const word = ((index * PAGE + at) >> 2) + (bit >> 5)
+    const word = ((index * PAGE + at) >>> 2) + (bit >> 5)
     const old = this.memory.words[word]!
     this.memory.words[word] = old & ~(1 << (bit & 31))
     return ((old >>> (bit & 31)) & 1) !== 0
   }
 
   testBit(index: number, at: number, bit: number): boolean {
-    return ((this.memory.words[((index * PAGE + at) >> 2) + (bit >> 5)]! >>> (bit & 31)) & 1) !== 0
+    return ((this.memory.words[((index * PAGE + at) >>> 2) + (bit >> 5)]! >>> (bit & 31)) & 1) !== 0
   }
 
   /** Copies between two frames, `length` bytes inside each. */

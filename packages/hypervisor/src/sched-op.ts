@@ -33,7 +33,7 @@ export function schedOp(call: Call, command: number, pointer: number): number {
       if (argument.nr_ports > MAX_POLL_PORTS) return -Errno.EINVAL
       for (let i = 0; i < argument.nr_ports; i++) {
         if (!core.guest.copyIn(caller.p2m, Number(argument.ports) + 4 * i, call.listAt, 4)) return -Errno.EFAULT
-        if (!caller.ports.valid(call.words[call.listAt >> 2]! >>> 0)) return -Errno.EINVAL
+        if (!caller.ports.valid(call.words[call.listAt >>> 2]! >>> 0)) return -Errno.EINVAL
       }
       core.clock.charge(Count.relax)
       return 0

@@ -37,6 +37,10 @@ export class QemuDriverPort implements DriverPort {
     this.#machine.memory.writeU64(mfn * PAGE + index * 8, (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0))
   }
 
+  store32(mfn: number, index: number, value: number): void {
+    this.#machine.memory.writeU32(mfn * PAGE + index * 4, value >>> 0)
+  }
+
   publish64(mfn: number, index: number, hi: number, lo: number): void {
     this.store64(mfn, index, hi, lo)
   }

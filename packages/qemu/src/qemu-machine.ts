@@ -28,10 +28,10 @@ export function vtd({ addressBits = 39, cachingMode = false }: { addressBits?: 3
 export const amdvi = (): string => 'amd-iommu,pt=off'
 
 /** A PCI Express root port at `slot` of bus 0; devices go on the bus that has its name. */
-export const rootPort = (slot: number, name: string): string => `pcie-root-port,id=${name},addr=${slot},chassis=${slot}`
+export const rootPort = (slot: number, name: string): string => `pcie-root-port,id=${name},addr=${slot.toString(16)},chassis=${slot}`
 
 /** An edu device at `slot` of `bus`, which reaches all 64-bit addresses (QEMU's default is 28 bits). */
-export const edu = (slot: number, bus = 'pcie.0'): string => `edu,bus=${bus},addr=${slot},dma_mask=0xffffffffffffffff`
+export const edu = (slot: number, bus = 'pcie.0'): string => `edu,bus=${bus},addr=${slot.toString(16)},dma_mask=0xffffffffffffffff`
 
 export class QemuMachine implements Disposable {
   /** The channel, for what the ports below do not have. */

@@ -1,5 +1,6 @@
 /** What the command line sees of its host; tests hand in another one. */
 import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import process from 'node:process'
 
 export interface Terminal {
@@ -44,13 +45,26 @@ export function processHost(): Host {
     version: string
   }
   return {
-    folder: process.env['INIT_CWD'] || process.cwd(),
+    folder: folderOf(process.env, process.cwd()),
     out: terminal(process.stdout),
     err: terminal(process.stderr),
     now: () => performance.now(),
     version,
     command: commandOf(process.env['npm_lifecycle_event'], process.env['npm_config_user_agent']),
   }
+}
+
+/** Name of the workspace, whose scripts run this command for a user who is in another folder. */
+const WORKSPACE = 'iospace-monorepo'
+
+/**
+ * The user's own folder. A package manager runs a script in the folder of its package and leaves the user's in INIT_CWD, for everything that
+ * the script starts: so it counts only where the script is the workspace's and nothing has gone to another folder since.
+ */
+function folderOf(env: NodeJS.ProcessEnv, cwd: string): string {
+  const { INIT_CWD: initial, npm_package_name: name, npm_package_json: manifest } = env
+  const started = name === WORKSPACE && manifest !== undefined && dirname(manifest) === cwd
+  return started && initial !== undefined && initial !== '' ? initial : cwd
 }
 
 /** Under a script of the repository the command is not on the path: then it is the script that can be run again. */

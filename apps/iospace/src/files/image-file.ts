@@ -19,11 +19,15 @@ export class ImageFile implements BlockStore, Disposable {
   /** Why a read failed, as a sentence; null while none has. */
   problem: string | null = null
   readonly #fd: number
+  /** When it was last written to, at the time when it was opened. */
+  readonly #written: number
   readonly #release: () => void
 
   private constructor(path: string, fd: number, release: () => void) {
+    const { size, mtimeMs } = fstatSync(fd)
     this.path = path
-    this.bytes = fstatSync(fd).size
+    this.bytes = size
+    this.#written = mtimeMs
     this.#fd = fd
     this.#release = release
   }
@@ -93,6 +97,11 @@ export class ImageFile implements BlockStore, Disposable {
       this.problem ??= `${this.path} cannot be read: ${reasonOf(error)}`
       return StoreStatus.io
     }
+  }
+
+  /** Somebody has written to it since it was opened. */
+  get changed(): boolean {
+    return fstatSync(this.#fd).mtimeMs !== this.#written
   }
 
   write(): number {

@@ -7,17 +7,17 @@ import { reasonOf } from './reason.ts'
 const MOST_BYTES = 64 << 20
 const PIECE = 1 << 16
 
-/** The text of `path` (UTF-8), which may also be a pipe. FileError where there is none. */
-export function readText(path: string): string {
-  const bytes = readBytes(path)
+/** The text of `path` (UTF-8), which may also be a pipe. FileError, with the `name` that the user gave, where there is none. */
+export function readText(name: string, path: string): string {
+  const bytes = readBytes(name, path)
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
-    throw new FileError(`${path} is no UTF-8 text`)
+    throw new FileError(`${name} is no UTF-8 text`)
   }
 }
 
-function readBytes(path: string): Uint8Array {
+function readBytes(name: string, path: string): Uint8Array {
   let fd: number | undefined
   try {
     fd = openSync(path, 'r')
@@ -30,9 +30,9 @@ function readBytes(path: string): Uint8Array {
       total += got
     }
   } catch (error) {
-    throw new FileError(`${path} cannot be read: ${reasonOf(error)}`)
+    throw new FileError(`${name} cannot be read: ${reasonOf(error)}`)
   } finally {
     if (fd !== undefined) closeSync(fd)
   }
-  throw new FileError(`${path} has more than ${MOST_BYTES >> 20} MiB`)
+  throw new FileError(`${name} has more than ${MOST_BYTES >> 20} MiB`)
 }

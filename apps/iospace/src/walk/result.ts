@@ -61,9 +61,14 @@ export const rightsText = (rights: Rights): string => `${(rights & 1) === 0 ? ''
 /** `0x1f`. */
 export const hex = (value: bigint): string => `0x${value.toString(16)}`
 
-/** The results as the one object that `--json` prints. */
-export function resultsJson(results: readonly WalkResult[]): string {
-  return `${JSON.stringify({ results: results.map(resultJson) })}\n`
+/** The results as the one object that `--json` prints, in pieces. */
+export function* resultsJson(results: Iterable<WalkResult>): Generator<string> {
+  let before = '{"results":['
+  for (const result of results) {
+    yield before + JSON.stringify(resultJson(result))
+    before = ','
+  }
+  yield before === ',' ? ']}\n' : `${before}]}\n`
 }
 
 function resultJson({ outcome, steps }: WalkResult): object {

@@ -4,20 +4,20 @@ import type { FieldValue } from './fields.ts'
 import type { WalkInput } from './input.ts'
 import { hex, rightsText, type WalkOutcome, type WalkRequest, type WalkResult, type WalkStep } from './result.ts'
 
-/** One tree per request. `results` are those of the requests of `input`. */
-export function walksText(
-  { iommu, unit, personality, requests }: WalkInput,
-  results: readonly WalkResult[],
-  style: Style,
-): string {
-  const head = [`${style.bold(`${iommu} ${personality}`)}: ${unit.describe(personality)}`]
-  const trees = results.flatMap(({ outcome, steps }, i) => [
-    '',
-    `${style.bold(requestText(requests[i]!))}`,
-    ...steps.flatMap((step) => stepLines(step, style)),
-    ...outcomeLines(outcome, style),
-  ])
-  return [...head, ...trees, ''].join('\n')
+/** One tree per request, in pieces. `results` are those of the requests of `input`. */
+export function* walksText(input: WalkInput, results: Iterable<WalkResult>, style: Style): Generator<string> {
+  const { iommu, unit, personality, requests } = input
+  yield `${style.bold(`${iommu} ${personality}`)}: ${unit.describe(personality)}\n`
+  let i = 0
+  for (const { outcome, steps } of results) {
+    const lines = [
+      '',
+      style.bold(requestText(requests[i++]!)),
+      ...steps.flatMap((step) => stepLines(step, style)),
+      ...outcomeLines(outcome, style),
+    ]
+    yield `${lines.join('\n')}\n`
+  }
 }
 
 function requestText({ requester, write, address, length }: WalkRequest): string {

@@ -6,7 +6,7 @@ import type { Verb } from '../cli/verb.ts'
 import { readText } from '../files/read-text.ts'
 import { style } from '../report/style.ts'
 import { readWalkInput, type WalkInput } from './input.ts'
-import { resultsJson } from './result.ts'
+import { resultsJson, type WalkResult } from './result.ts'
 import { walksText } from './text.ts'
 
 const WALK = 'walk'
@@ -24,7 +24,7 @@ export const walkVerb: Verb = {
   notes: [
     'FILE.json says which unit, its registers, what is in memory, and the requests to judge:',
     '  {"iommu": "gart", "personality": "k8",',
-    '   "registers": {"F3x90": "0x1", "F3x94": "0x20", "F3x98": "0x100000"},',
+    '   "registers": {"F3x90": "0x1", "F3x94": "0x20", "F3x98": "0x10000"},',
     '   "memory": [{"address": "0x1000000", "u32le": ["0x2345001"]}],',
     '   "absent": [{"address": "0x2000000", "length": "0x1000"}],',
     '   "requests": [{"device": "00:02.0", "access": "read", "address": "0x40000010", "length": 4}]}',
@@ -39,18 +39,24 @@ export const walkVerb: Verb = {
     if (file === undefined) throw new UsageError(`${WALK} needs a file: ${WALK} ${OPERAND}`)
     if (more !== undefined) throw new UsageError(`${WALK} takes one file, not also “${more}”`)
     const input = read(file, resolve(host.folder, file))
-    const judge = input.unit.judge(input.personality, input.registers, input.memory)
-    const results = input.requests.map((request) => {
-      input.memory.forgetFailure()
-      return judge(request)
-    })
-    host.out.write(json ? resultsJson(results) : walksText(input, results, style(host.out.colours)))
+    const results = judged(input)
+    const pieces = json ? resultsJson(results) : walksText(input, results, style(host.out.colours))
+    for (const piece of pieces) host.out.write(piece)
     return 0
   },
 }
 
+/** One after the other: the results of a large file together would need more memory than the file. */
+function* judged({ unit, personality, registers, memory, requests }: WalkInput): Generator<WalkResult> {
+  const judge = unit.judge(personality, registers, memory)
+  for (const request of requests) {
+    memory.forgetFailure()
+    yield judge(request)
+  }
+}
+
 function read(name: string, path: string): WalkInput {
-  const text = readText(path)
+  const text = readText(name, path)
   try {
     return readWalkInput(text)
   } catch (error) {

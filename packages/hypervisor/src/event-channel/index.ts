@@ -24,11 +24,11 @@ export function eventChannelOp(call: Call, command: number, pointer: number): nu
     case EVTCHNOP.send: {
       // The hot one: no object.
       if (!core.guest.copyIn(caller.p2m, pointer, call.at, evtchn_send.size)) return -Errno.EFAULT
-      return send(core, caller, call.words[call.at >> 2]! >>> 0)
+      return send(core, caller, call.words[call.at >>> 2]! >>> 0)
     }
     case EVTCHNOP.unmask: {
       if (!core.guest.copyIn(caller.p2m, pointer, call.at, evtchn_unmask.size)) return -Errno.EFAULT
-      const port = call.words[call.at >> 2]! >>> 0
+      const port = call.words[call.at >>> 2]! >>> 0
       if (!caller.ports.valid(port)) return -Errno.EINVAL
       caller.ports.unmask(port)
       return 0

@@ -53,12 +53,12 @@ function elements(call: Call, command: number, pointer: number, count: number, s
     const now = Math.min(UNMAP_BATCH, count - done)
     if (!list.take(core.frames, caller.p2m, pointer + done * size, now * size, true)) return -Errno.EFAULT
     list.copyIn(core.memory, 0, listAt, now * size)
-    const end = (listAt + now * size) >> 2
-    if (command === MAP) for (let at = listAt >> 2; at < end; at += size >> 2) mapGrantRef(call, at)
-    else if (command === COPY) for (let at = listAt >> 2; at < end; at += size >> 2) copyElement(call, at)
+    const end = (listAt + now * size) >>> 2
+    if (command === MAP) for (let at = listAt >>> 2; at < end; at += size >> 2) mapGrantRef(call, at)
+    else if (command === COPY) for (let at = listAt >>> 2; at < end; at += size >> 2) copyElement(call, at)
     else {
       const batch = (call.unmapBatch ??= new UnmapBatch(core)).begin(caller)
-      for (let at = listAt >> 2; at < end; at += size >> 2) batch.add(words, at)
+      for (let at = listAt >>> 2; at < end; at += size >> 2) batch.add(words, at)
       batch.finish(words)
     }
     list.copyOut(core.memory, listAt, 0, now * size)

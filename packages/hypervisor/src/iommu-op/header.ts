@@ -57,7 +57,7 @@ export function open(call: Call, number: number, pointer: number): Opened {
   const { core, caller, words: w, elements: list } = call
   const rules = RULES[number]
   if (rules === undefined) return -Errno.EOPNOTSUPP
-  const base = call.at >> 2
+  const base = call.at >>> 2
   const known = rules.size
   const { argument } = call
   if (!argument.takeStruct(core.frames, caller.p2m, core.memory, pointer, known, call.at)) {
@@ -82,7 +82,7 @@ export function open(call: Call, number: number, pointer: number): Opened {
 function takeUncommon(call: Call, pointer: number, known: number): number {
   const { core, caller } = call
   if (!core.guest.copyIn(caller.p2m, pointer, call.at, FIRST_BYTES)) return -Errno.EFAULT
-  const size = call.words[call.at >> 2]! >>> 0
+  const size = call.words[call.at >>> 2]! >>> 0
   if (size < known) return -Errno.EINVAL
   if (size > ARGUMENT_BYTES) return -Errno.E2BIG
   if (!call.argument.take(core.frames, caller.p2m, pointer, size, true)) return -Errno.EFAULT
@@ -100,7 +100,7 @@ function authorise({ core, caller }: Call, rules: Rules, domid: number): Opened 
 }
 
 function checkList({ words: w, at }: Call, rules: Rules, list: OpenList): number {
-  const word = (at + rules.list) >> 2
+  const word = (at + rules.list) >>> 2
   list.count = w[word + 2]! >>> 0
   list.stride = w[word + 3]! >>> 0
   if (list.count > MOST) return -Errno.E2BIG
@@ -113,7 +113,7 @@ function checkList({ words: w, at }: Call, rules: Rules, list: OpenList): number
 function takeList(call: Call, rules: Rules, list: OpenList): boolean {
   const { core, caller, words: w } = call
   if (list.count === 0) return true
-  const word = (call.at + rules.list) >> 2
+  const word = (call.at + rules.list) >>> 2
   const pointer = (w[word + 1]! >>> 0) * 2 ** 32 + (w[word]! >>> 0)
   const { stride, count } = list
   const size = rules.elementSize
@@ -141,7 +141,7 @@ export function padMasks(struct: Struct): Int32Array {
   for (const { offset, type } of struct.layout.fields) {
     if (type.kind !== 'pad') continue
     for (let at = offset; at < offset + type.size; at++) {
-      const word = at >> 2
+      const word = at >>> 2
       const byte = 0xff << (8 * (at & 3))
       const known = masks.findIndex((entry, i) => i % 2 === 0 && entry === word)
       if (known >= 0) masks[known + 1]! |= byte

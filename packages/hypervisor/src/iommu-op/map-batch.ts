@@ -291,7 +291,7 @@ export class MapBatch {
   }
 
   #wordOf(i: number): number {
-    return (this.call.listAt + i * SIZE) >> 2
+    return (this.call.listAt + i * SIZE) >>> 2
   }
 }
 

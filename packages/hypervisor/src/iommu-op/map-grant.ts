@@ -19,6 +19,7 @@ import { Mark, PAYLOAD_SHIFT } from '../io-space/mark.ts'
 import type { Space } from '../io-space/space.ts'
 import { findSpace } from './find-space.ts'
 import { GNTST_ERRNO } from './grant-errno.ts'
+import { mapGrantPages } from './map-grant-pages.ts'
 
 // Constants of other modules as this module's own: those are what the compiler folds.
 const SHIFT = PAYLOAD_SHIFT
@@ -44,20 +45,26 @@ const ALL_PAGES = 2 ** 52
 
 export function mapGrant(call: Call, domain: Domain): number {
   const { core, elements, words: w } = call
-  const base = call.at >> 2
+  const base = call.at >>> 2
   const space = findSpace(core, domain, w[base + words.space]! >>> 0)
   if (typeof space === 'number') return space
   const goOn = (w[base + words.flags]! & CONTINUE) !== 0
   let rc = 0
   let done = 0
-  for (let i = 0; i < elements.count; i++) {
-    const error = mapElement(call, space, i)
-    if (error === 0) done++
-    else if (!goOn) {
-      rc = error
-      break
+  for (let i = 0; i < elements.count;) {
+    const stop = Math.min(elements.count, i + BETWEEN_CHECKS - (i % BETWEEN_CHECKS))
+    const next = mapGrantPages(call, space, i, stop)
+    done += next - i
+    i = next
+    if (i < stop) {
+      const error = mapElement(call, space, i++)
+      if (error === 0) done++
+      else if (!goOn) {
+        rc = error
+        break
+      }
     }
-    if (i % BETWEEN_CHECKS === BETWEEN_CHECKS - 1) {
+    if (i % BETWEEN_CHECKS === 0) {
       core.preempt()
       if (space.dead) return -Errno.EAGAIN
     }
@@ -70,7 +77,7 @@ export function mapGrant(call: Call, domain: Domain): number {
 /** Maps element `i` and writes its OUT fields: 0 or a negative errno. */
 function mapElement(call: Call, space: Space, i: number): number {
   const w = call.words
-  const at = (call.listAt >> 2) + i * SIZE_WORDS
+  const at = (call.listAt >>> 2) + i * SIZE_WORDS
   const { memory } = call.core
   const { list } = call
   const out = i * call.elements.stride

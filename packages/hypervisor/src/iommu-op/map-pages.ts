@@ -34,7 +34,7 @@ export function mapPages(call: Call, space: Space, first: number, end: number): 
   const { trace } = core.machine
   heap.payer = domain
   let i = first
-  for (let at = (call.listAt >> 2) + first * WORDS; i < until; i++, at += WORDS) {
+  for (let at = (call.listAt >>> 2) + first * WORDS; i < until; i++, at += WORDS) {
     const packed = w[at + E.access]!
     const access = packed & 0xffff
     // Bit 0 of exactAccess is never set, so access 0 falls out, too.
@@ -66,7 +66,7 @@ export function mapPages(call: Call, space: Space, first: number, end: number): 
     }
     const out = list.offsetOf(i * SIZE)
     if ((out & 3) === 0 && (out & (PAGE - 1)) <= PAGE - SIZE) {
-      const answer = out >> 2
+      const answer = out >>> 2
       w[answer + IO_ADDRESS] = page << 12
       w[answer + IO_ADDRESS + 1] = page >>> 20
       w[answer + STATUS] = 0

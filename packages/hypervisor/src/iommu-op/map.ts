@@ -21,7 +21,7 @@ const BETWEEN_CHECKS = 64
 
 export function map(call: Call, domain: Domain): number {
   const { core, elements, words: w } = call
-  const base = call.at >> 2
+  const base = call.at >>> 2
   const space = findSpace(core, domain, w[base + words.space]! >>> 0)
   if (typeof space === 'number') return space
   const batch = (call.mapBatch ??= new MapBatch(call))

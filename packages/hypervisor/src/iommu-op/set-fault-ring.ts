@@ -21,7 +21,7 @@ export function setFaultRing(call: Call, domain: Domain): number {
   const gfns: number[] = [Number(control)]
   for (let i = 0; i < count; i++) {
     if (elements.unknownTail(i, 8)) return -Errno.E2BIG
-    gfns.push((w[(listAt >> 2) + 2 * i + 1]! >>> 0) * 2 ** 32 + (w[(listAt >> 2) + 2 * i]! >>> 0))
+    gfns.push((w[(listAt >>> 2) + 2 * i + 1]! >>> 0) * 2 ** 32 + (w[(listAt >>> 2) + 2 * i]! >>> 0))
   }
   if (new Set(gfns).size !== gfns.length) return -Errno.EINVAL
   const [controlIndex, ...pages] = gfns.map((gfn) => core.memory.frameIndex(gfn))

@@ -12,6 +12,7 @@ import { Mark } from '../io-space/mark.ts'
 import type { Space } from '../io-space/space.ts'
 import { finishUnmap } from './finish-unmap.ts'
 import { findSpace } from './find-space.ts'
+import { unmapGrantPages } from './unmap-grant-pages.ts'
 
 // Constants of other modules as this module's own: those are what the compiler folds.
 const { CONTINUE, NO_FLUSH } = Flag
@@ -29,7 +30,7 @@ const BETWEEN_CHECKS = 64
 
 export function unmapGrant(call: Call, domain: Domain): number {
   const { core, elements, words: w } = call
-  const base = call.at >> 2
+  const base = call.at >>> 2
   const flags = w[base + words.flags]!
   const space = findSpace(core, domain, w[base + words.space]! >>> 0)
   if (typeof space === 'number') return space
@@ -37,14 +38,20 @@ export function unmapGrant(call: Call, domain: Domain): number {
   const defer = (flags & NO_FLUSH) !== 0 && domain.limits.maxDeferred > 0
   let rc = 0
   let done = 0
-  for (let i = 0; i < elements.count; i++) {
-    const error = unmapElement(call, space, i)
-    if (error === 0) done++
-    else if ((flags & CONTINUE) === 0) {
-      rc = error
-      break
+  for (let i = 0; i < elements.count;) {
+    const stop = Math.min(elements.count, i + BETWEEN_CHECKS - (i % BETWEEN_CHECKS))
+    const next = unmapGrantPages(call, space, i, stop)
+    done += next - i
+    i = next
+    if (i < stop) {
+      const error = unmapElement(call, space, i++)
+      if (error === 0) done++
+      else if ((flags & CONTINUE) === 0) {
+        rc = error
+        break
+      }
     }
-    if (i % BETWEEN_CHECKS === BETWEEN_CHECKS - 1) {
+    if (i % BETWEEN_CHECKS === 0) {
       core.preempt()
       if (space.dead) return -Errno.EAGAIN
     }
@@ -55,7 +62,7 @@ export function unmapGrant(call: Call, domain: Domain): number {
 }
 
 function unmapElement(call: Call, space: Space, i: number): number {
-  const at = (call.listAt >> 2) + i * SIZE_WORDS
+  const at = (call.listAt >>> 2) + i * SIZE_WORDS
   const { memory } = call.core
   const error = end(call, space, i, at)
   const status = error === 0 ? OKAY : error === -Errno.ENOENT ? GNTST.bad_handle : GNTST.general_error

@@ -27,7 +27,7 @@ export function unmapPages(call: Call, space: Space, first: number, end: number)
   const { trace } = core.machine
   core.heap.payer = space.domain
   let i = first
-  for (let at = (call.listAt >> 2) + first * WORDS; i < end; i++, at += WORDS) {
+  for (let at = (call.listAt >>> 2) + first * WORDS; i < end; i++, at += WORDS) {
     const lo = w[at + E.io_address]!
     const hi = w[at + E.io_address + 1]!
     if (w[at + E.pages] !== 1 || w[at + E.pages + 1] !== 0 || (lo & 0xfff) !== 0 || hi >>> 11 !== 0) break
@@ -40,8 +40,8 @@ export function unmapPages(call: Call, space: Space, first: number, end: number)
     deferred.add(page, 1)
     const out = list.offsetOf(i * SIZE)
     if ((out & 3) === 0 && (out & (PAGE - 1)) <= PAGE - SIZE) {
-      w[(out >> 2) + STATUS] = 0
-      w[(out >> 2) + DONE] = 1
+      w[(out >>> 2) + STATUS] = 0
+      w[(out >>> 2) + DONE] = 1
     } else {
       list.write32(core.memory, i * SIZE + STATUS * 4, 0)
       list.write32(core.memory, i * SIZE + DONE * 4, 1)

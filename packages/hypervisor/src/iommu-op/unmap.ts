@@ -31,7 +31,7 @@ const ALL_PAGES = 2 ** 52
 
 export function unmap(call: Call, domain: Domain): number {
   const { core, elements, words: w } = call
-  const base = call.at >> 2
+  const base = call.at >>> 2
   const flags = w[base + words.flags]!
   if ((flags & ALL) !== 0 && elements.count > 0) return -Errno.EINVAL
   const space = findSpace(core, domain, w[base + words.space]! >>> 0)
@@ -71,7 +71,7 @@ export function unmap(call: Call, domain: Domain): number {
 /** Clears what element `i` names: pages that were mapped and are no more, or a negative errno with nothing changed. */
 function unmapElement(call: Call, space: Space, i: number, holesOk: boolean): number {
   const w = call.words
-  const at = (call.listAt >> 2) + i * SIZE_WORDS
+  const at = (call.listAt >>> 2) + i * SIZE_WORDS
   if (call.elements.unknownTail(i, SIZE)) return -Errno.E2BIG
   const lo = w[at + E.io_address]!
   const hi = w[at + E.io_address + 1]!

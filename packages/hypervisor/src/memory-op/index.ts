@@ -46,7 +46,7 @@ export function memoryOp(call: Call, command: number, pointer: number): number {
     case XENMEM.maximum_reservation:
     case XENMEM.maximum_gpfn: {
       if (!core.guest.copyIn(call.caller.p2m, pointer, call.at, 2)) return -Errno.EFAULT
-      const domain = target(call, call.words[call.at >> 2]! & 0xffff)
+      const domain = target(call, call.words[call.at >>> 2]! & 0xffff)
       if (typeof domain === 'number') return domain
       if (command === XENMEM.current_reservation) return core.frames.owned[domain.domid]!
       return command === XENMEM.maximum_reservation ? domain.maxPages : domain.p2m.pages - 1

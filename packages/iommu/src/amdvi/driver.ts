@@ -148,11 +148,11 @@ export class AmdviDriver implements IommuDriver {
   }
 
   block(requester: number): number {
-    const { devices, interrupts, commands } = this.unit
+    const { devices, interrupts } = this.unit
+    if (devices === null) return DriverStatus.ok
     // An earlier block may not have been confirmed.
-    if (this.#attached[requester] === 0 && interrupts.frame(requester) < 0)
-      return commands === null ? DriverStatus.ok : this.completeInvalidations()
-    devices?.block(requester)
+    if (this.#attached[requester] === 0 && interrupts.frame(requester) < 0) return this.completeInvalidations()
+    devices.block(requester)
     return this.#changed(requester, 0)
   }
 
@@ -264,9 +264,10 @@ export class AmdviDriver implements IommuDriver {
     if (old !== 0) this.#requesters[old]!--
     if (table !== 0) this.#requesters[table]!++
     this.#attached[requester] = table
-    let status = this.#on.device(requester)
-    if (status === DriverStatus.ok && old !== 0) status = this.queueTableInvalidation(old)
-    return status === DriverStatus.ok ? this.completeInvalidations() : status
+    // What finds no room in the ring is made up for by the completion, or that fails.
+    this.#on.device(requester)
+    if (old !== 0) this.queueTableInvalidation(old)
+    return this.completeInvalidations()
   }
 
   #remapInterrupts(requester: number): void {
@@ -275,7 +276,7 @@ export class AmdviDriver implements IommuDriver {
     if (frame >= 0) devices!.remapInterrupts(requester, frame, INTERRUPT_TABLE_ORDER)
   }
 
-  // Blocks an interrupt, and with the last all that the unit finds in its cache of entries.
+  // Blocks an interrupt; with the last one all of the device, whatever the unit has in its cache of entries.
   #withdraw(requester: number, index: number): void {
     const { devices, interrupts } = this.unit
     interrupts.clear(requester, index)
@@ -284,9 +285,9 @@ export class AmdviDriver implements IommuDriver {
 
   // After a change of interrupts: makes the unit forget the old ones, the device table entry first, which leads to them.
   #interruptsChanged(requester: number): number {
-    let status = this.#on.device(requester)
-    if (status === DriverStatus.ok) status = this.#on.interrupts(requester)
-    if (status === DriverStatus.ok) status = this.completeInvalidations()
+    this.#on.device(requester)
+    this.#on.interrupts(requester)
+    const status = this.completeInvalidations()
     if (status === DriverStatus.ok) this.unit.interrupts.settle(requester)
     return status
   }

@@ -52,7 +52,7 @@ export class CalgaryHardware implements DmaTranslator, MmioDevice {
   declare private readonly legacyFirst: number
   readonly #registers = new RegisterFile(DEFINED_BYTES)
   readonly #writes: RegisterWrites
-  readonly #byBus: (HostBridge | null)[] = Array.from({ length: BUSES }, () => null)
+  readonly #byBus: (HostBridge | undefined)[] = Array.from({ length: BUSES }, () => undefined)
   readonly #stale: StaleHit = { requester: 0, hi: 0, lo: 0, write: false, mfn: 0 }
 
   constructor(machine: Machine, personality: CalgaryPersonality, { tables }: CalgaryHardwareOptions = {}) {
@@ -76,13 +76,9 @@ export class CalgaryHardware implements DmaTranslator, MmioDevice {
     this.#findBuses()
   }
 
-  get translator(): DmaTranslator {
-    return this
-  }
-
   /** Whether a bridge of this chip leads to `bus`. */
   leadsTo(bus: number): boolean {
-    return this.#byBus[bus] !== null
+    return this.#byBus[bus] !== undefined
   }
 
   read32(offset: number): number {
@@ -105,7 +101,7 @@ export class CalgaryHardware implements DmaTranslator, MmioDevice {
   // Piece by piece, none across a page, up to the first that fails. A zero-length request is one piece.
   #pieces(requester: number, hi: number, lo: number, at: number, length: number, write: boolean): number {
     const bridge = this.#byBus[requester >>> 8]
-    if (bridge === null || bridge === undefined) return DmaOutcome.unclaimed
+    if (bridge === undefined) return DmaOutcome.unclaimed
     if (bridge.isolated) return this.#refuse(requester, hi, lo, write)
     if (bridge.stopped && this.clock.now - bridge.stoppedAt > this.personality.timing.patience)
       return DmaOutcome.masterDisabled
@@ -238,7 +234,7 @@ export class CalgaryHardware implements DmaTranslator, MmioDevice {
 
   // Where two bridges claim a bus, the first has it.
   #findBuses(): void {
-    this.#byBus.fill(null)
+    this.#byBus.fill(undefined)
     for (const bridge of this.bridges.toReversed())
       for (let bus = bridge.firstBus; bus <= bridge.lastBus; bus++) this.#byBus[bus] = bridge
   }

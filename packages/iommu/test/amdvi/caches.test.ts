@@ -13,18 +13,21 @@ describe('translations (IOTLB)', () => {
     ['8 KiB: bit 12 is 0', (made: Board) => pages(made, 1, IOVA)],
     ['16 KiB: 01', (made: Board) => pages(made, 1, IOVA | 0x1000)],
     ['everything: INVALIDATE_IOMMU_ALL', (made: Board) => made.command(0, 0x80000000)],
-  ])('a cleared entry is used until an invalidation of %s [amdvi.cache.stale, amdvi.command.pages, amdvi.command.all]', (_name, invalidate) => {
-    const made = board()
-    const device = made.device()
-    expect(device.get(IOVA)).toBe(0xaan)
-    made.store(L1, 0n)
-    expect(device.get(IOVA)).toBe(0xaan)
-    expect(device.put(IOVA, 0xccn)).toBe(2)
-    invalidate(made)
-    expect(device.get(IOVA)).toBe(-1n)
-    expect(made.events()).toEqual(['2000000100000008 0000000000200000'])
-    expect(made.load(PAGE_A)).toBe(0xccn)
-  })
+  ])(
+    'a cleared entry is used until an invalidation of %s [amdvi.cache.stale, amdvi.command.pages, amdvi.command.all]',
+    (_name, invalidate) => {
+      const made = board()
+      const device = made.device()
+      expect(device.get(IOVA)).toBe(0xaan)
+      made.store(L1, 0n)
+      expect(device.get(IOVA)).toBe(0xaan)
+      expect(device.put(IOVA, 0xccn)).toBe(2)
+      invalidate(made)
+      expect(device.get(IOVA)).toBe(-1n)
+      expect(made.events()).toEqual(['2000000100000008 0000000000200000'])
+      expect(made.load(PAGE_A)).toBe(0xccn)
+    },
+  )
 
   test('matching is by domain, not by device [amdvi.command.pages]', () => {
     const made = board()
@@ -96,17 +99,20 @@ describe('translations (IOTLB)', () => {
     [0, 3],
     [9, 3],
     [18, 3],
-  ])('an invalidation of order %i inside a cached leaf of level %i drops the whole leaf [amdvi.command.pages-size]', (order, level) => {
-    const made = board((b) => b.store(level === 2 ? L2 + 8 : L3, RW | 1n))
-    const device = made.device()
-    const reach = level === 2 ? IOVA + PAGE_A : PAGE_A
-    expect(device.get(reach)).toBe(0xaan)
-    made.store(level === 2 ? L2 + 8 : L3, 0n)
-    expect(device.get(reach + 0x3000)).toBe(0n)
-    pages(made, order === 0 ? 0 : 1, (IOVA | (order === 0 ? 0x7000 : (2 ** (order - 1) - 1) << 12)) >>> 0)
-    expect(device.get(reach)).toBe(-1n)
-    expect(device.get(reach + 0x3000)).toBe(-1n)
-  })
+  ])(
+    'an invalidation of order %i inside a cached leaf of level %i drops the whole leaf [amdvi.command.pages-size]',
+    (order, level) => {
+      const made = board((b) => b.store(level === 2 ? L2 + 8 : L3, RW | 1n))
+      const device = made.device()
+      const reach = level === 2 ? IOVA + PAGE_A : PAGE_A
+      expect(device.get(reach)).toBe(0xaan)
+      made.store(level === 2 ? L2 + 8 : L3, 0n)
+      expect(device.get(reach + 0x3000)).toBe(0n)
+      pages(made, order === 0 ? 0 : 1, (IOVA | (order === 0 ? 0x7000 : (2 ** (order - 1) - 1) << 12)) >>> 0)
+      expect(device.get(reach)).toBe(-1n)
+      expect(device.get(reach + 0x3000)).toBe(-1n)
+    },
+  )
 
   test('a page of 64 KiB is kept in pieces: software invalidates all that it covers [amdvi.cache.pieces]', () => {
     const made = board((b) => b.store(L1, ...Array.from({ length: 16 }, () => 0x107000n | RW | 0xe01n)))

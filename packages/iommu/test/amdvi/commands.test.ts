@@ -179,13 +179,16 @@ describe('illegal commands: ILLEGAL_COMMAND_ERROR with the command’s address, 
   test.each([
     ['PREFETCH_IOMMU_PAGES', 'prefetch', 8, 0x60000001],
     ['INVALIDATE_IOMMU_ALL', 'invalidateAll', 0, 0x80000000],
-  ] as const)('%s without its feature bit [amdvi.command.prefetch, amdvi.command.all]', (_name, feature, word0, word1) => {
-    const { hats6 } = amdviPersonalities
-    const made = board({ ...hats6, features: { ...hats6.features, [feature]: false } })
-    made.queue(word0, word1)
-    run(made)
-    stopped(made, 0)
-  })
+  ] as const)(
+    '%s without its feature bit [amdvi.command.prefetch, amdvi.command.all]',
+    (_name, feature, word0, word1) => {
+      const { hats6 } = amdviPersonalities
+      const made = board({ ...hats6, features: { ...hats6.features, [feature]: false } })
+      made.queue(word0, word1)
+      run(made)
+      stopped(made, 0)
+    },
+  )
 
   test('with it, prefetch is a hint that changes nothing [amdvi.command.prefetch]', () => {
     const made = board()

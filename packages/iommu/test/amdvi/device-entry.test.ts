@@ -133,7 +133,7 @@ describe('reserved bits are ILLEGAL_DEV_TABLE_ENTRY with RZ, of the half that is
       'quadwords 2 and 3 concern interrupts',
       [RW | 3n | BigInt(L4) | 0x800n, 5n, 0xfffffffffffffffen, 0xffffffffffffffffn],
     ],
-  ])('%s', (_name, quadwords) => {
+  ])('%s [amdvi.dte.ignored]', (_name, quadwords) => {
     expect(outcome(quadwords, IOVA)).toEqual([2, 2])
   })
 })

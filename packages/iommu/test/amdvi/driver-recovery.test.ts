@@ -52,7 +52,10 @@ function rigged(personality: AmdviPersonality = hats6) {
 describe('stuck: no answer in time [amdvi.driver.stuck]', () => {
   test.each([
     ['hats6', hats6],
-    ['without IASup', { ...hats4, featuresLow: hats4.featuresLow & ~0x40, features: { ...hats4.features, invalidateAll: false } }],
+    [
+      'without IASup',
+      { ...hats4, featuresLow: hats4.featuresLow & ~0x40, features: { ...hats4.features, invalidateAll: false } },
+    ],
   ])('%s: what could not even be queued is made up for by the next answer', (_name, personality) => {
     const { rig, device, table, faults } = rigged(personality)
     for (let page = 0; page < 400; page++) {
@@ -81,6 +84,35 @@ describe('stuck: no answer in time [amdvi.driver.stuck]', () => {
     expect([rig.driver.block(8), rig.driver.block(8)]).toEqual([timedOut, timedOut])
     faults.deaf = false
     expect([rig.driver.block(8), device.put(0x5000, 3n), rig.driver.block(8)]).toEqual([0, -1, 0])
+  })
+
+  test('a full ring: attach, block, interrupts and destroyTable are timedOut too, and done when it answers', () => {
+    const { rig, device, table, faults } = rigged()
+    const other = rig.driver.createTable(rig.bits)
+    rig.map(table, 0x5000, DATA, 1)
+    rig.map(other, 0x6000, DATA, 1)
+    const message = { addressLow: 0, addressHigh: 0, data: 0 }
+    const handle = rig.driver.mapInterrupt(8, 0x71, message)
+    device.put(0x5000, 1n)
+    faults.deaf = true
+    for (let page = 0; page < 400; page++) rig.queue(table, page * 0x4000, 1)
+    const { timedOut } = DriverStatus
+    expect([
+      rig.driver.attach(8, other),
+      rig.driver.mapInterrupt(8, 0x72, message),
+      rig.driver.unmapInterrupt(8, handle),
+      rig.driver.block(8),
+      rig.driver.destroyTable(table),
+      rig.driver.reclaim(other) + rig.driver.completeInvalidations(),
+    ]).toEqual([timedOut, timedOut, timedOut, timedOut, timedOut, timedOut])
+    faults.deaf = false
+    expect([rig.driver.attach(8, other), device.put(0x5000, 2n), device.put(0x6000, 3n)]).toEqual([0, -1, 2])
+    expect([rig.driver.unmapInterrupt(8, handle), rig.driver.destroyTable(table)]).toEqual([0, 0])
+  })
+
+  test('a driver that was not enabled has blocked nothing and needs not', () => {
+    const rig = new DriverRig(amdviUnit(hats6))
+    expect(rig.driver.block(8)).toBe(0)
   })
 
   test('the buffer is started anew once the unit has stopped it', () => {

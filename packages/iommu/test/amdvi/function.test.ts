@@ -6,8 +6,7 @@ import { Board, IOVA, turn } from './board.ts'
 
 /** The unit as a PCI function on the board (facts B.1): placed, found, and outside what it translates. */
 const { hats6, qemu } = amdviPersonalities
-const machine = () =>
-  new Machine({ memory: { lowFrames: 256, highFrames: 0, boardBytes: 1 << 16 }, seed: 1, turn })
+const machine = () => new Machine({ memory: { lowFrames: 256, highFrames: 0, boardBytes: 1 << 16 }, seed: 1, turn })
 
 class Plain extends PciFunction {
   constructor(classCode = 0x088000) {

@@ -56,10 +56,13 @@ describe('decision table (B.3)', () => {
     ['quadword 3, bit 14', upper(1n), 1n << 14n],
     ['quadword 3, bit 48', upper(1n), 1n << 48n],
     ['quadword 3, bit 53', upper(1n), 1n << 53n],
-  ])('reserved with IV = 1: %s: ILLEGAL_DEV_TABLE_ENTRY with I and RZ [amdvi.dte.interrupt-reserved, amdvi.event.illegal-entry]', (_name, quadword2, quadword3) => {
-    const made = new Interrupts(quadword2, { quadword3 })
-    expect([made.device.message(0x41), made.board.events()]).toEqual([-1, ['1088000000000008 00000000fee00000']])
-  })
+  ])(
+    'reserved with IV = 1: %s: ILLEGAL_DEV_TABLE_ENTRY with I and RZ [amdvi.dte.interrupt-reserved, amdvi.event.illegal-entry]',
+    (_name, quadword2, quadword3) => {
+      const made = new Interrupts(quadword2, { quadword3 })
+      expect([made.device.message(0x41), made.board.events()]).toEqual([-1, ['1088000000000008 00000000fee00000']])
+    },
+  )
 
   test('other bits of the upper half are not [amdvi.dte.interrupt-reserved]', () => {
     const made = new Interrupts(upper(1n) | (3n << 54n) | (1n << 59n) | (3n << 62n), {
@@ -77,13 +80,16 @@ describe('decision table (B.3)', () => {
     ['ExtInt without EIntPass', 7, 0n, false],
     ['ExtInt with it', 7, 1n << 57n, true],
     ['a reserved type', 3, 0x0700000000000000n, false],
-  ])('%s: not remapped, but passed or aborted by the bits of the entry [amdvi.dte.interrupt-pass]', (_name, type, pass, passes) => {
-    const made = new Interrupts(upper(2n, 9n, pass))
-    // Passed on or not, the vector that such a message carries is raised by nobody.
-    expect([made.device.message((type << 8) | 0x41), made.received()]).toEqual([passes ? 1 : -1, []])
-    expect(made.board.machine.interrupts.withoutVector[type]).toBe(passes ? 1 : 0)
-    expect(made.board.events()).toEqual(passes ? [] : ['8a00000000000008 00000000fee00000'])
-  })
+  ])(
+    '%s: not remapped, but passed or aborted by the bits of the entry [amdvi.dte.interrupt-pass]',
+    (_name, type, pass, passes) => {
+      const made = new Interrupts(upper(2n, 9n, pass))
+      // Passed on or not, the vector that such a message carries is raised by nobody.
+      expect([made.device.message((type << 8) | 0x41), made.received()]).toEqual([passes ? 1 : -1, []])
+      expect(made.board.machine.interrupts.withoutVector[type]).toBe(passes ? 1 : 0)
+      expect(made.board.events()).toEqual(passes ? [] : ['8a00000000000008 00000000fee00000'])
+    },
+  )
 
   test('a requester beyond the device table is IO_PAGE_FAULT with I [amdvi.dte.beyond]', () => {
     const board = new Board()

@@ -62,6 +62,10 @@ test('capabilities as data [amdvi.driver.capabilities]', () => {
     invalidateOnMap: false,
     dirtyBits: true,
     tables: 65535,
+    interruptIsolation: true,
+    faultInterrupt: true,
+    // HyperTransport's interrupt range is never translated.
+    untranslated: [[0xfdf8000000, 0xfdf9000000]],
   })
   expect([of('hats4').dirtyBits, of('hats5').dirtyBits, of('qemu').invalidateOnMap]).toEqual([false, false, true])
 })

@@ -20,30 +20,33 @@ describe.each<[string, number, number, number]>([
   ['a block of pages', 0x30000001, IOVA | 0x7f001, 0],
   ['the domain', 0x30000001, 0xfffff003, 0x7fffffff],
   ['everything', 0x80000000, 0, 0],
-])('a write on its way when its page goes: invalidation of %s [amdvi.posted.late, amdvi.command.wait-drains]', (_name, word1, word2, word3) => {
-  test('lands in the frame’s next owner’s data when nobody waited', () => {
-    const made = board()
-    made.device().put(IOVA + 8, 0xbadn)
-    made.store(L1, 0n)
-    made.queue(0, word1, word2, word3)
-    made.tell()
-    made.elapse(400)
-    made.store(PAGE_A + 8, 0x600dn)
-    made.elapse(LATEST)
-    expect(made.load(PAGE_A + 8)).toBe(0xbadn)
-  })
+])(
+  'a write on its way when its page goes: invalidation of %s [amdvi.posted.late, amdvi.command.wait-drains]',
+  (_name, word1, word2, word3) => {
+    test('lands in the frame’s next owner’s data when nobody waited', () => {
+      const made = board()
+      made.device().put(IOVA + 8, 0xbadn)
+      made.store(L1, 0n)
+      made.queue(0, word1, word2, word3)
+      made.tell()
+      made.elapse(400)
+      made.store(PAGE_A + 8, 0x600dn)
+      made.elapse(LATEST)
+      expect(made.load(PAGE_A + 8)).toBe(0xbadn)
+    })
 
-  test('has landed when the wait has completed', () => {
-    const made = board()
-    made.device().put(IOVA + 8, 0xbadn)
-    made.store(L1, 0n)
-    made.command(0, word1, word2, word3)
-    expect(made.load(PAGE_A + 8)).toBe(0xbadn)
-    made.store(PAGE_A + 8, 0x600dn)
-    made.elapse(10 * LATEST)
-    expect(made.load(PAGE_A + 8)).toBe(0x600dn)
-  })
-})
+    test('has landed when the wait has completed', () => {
+      const made = board()
+      made.device().put(IOVA + 8, 0xbadn)
+      made.store(L1, 0n)
+      made.command(0, word1, word2, word3)
+      expect(made.load(PAGE_A + 8)).toBe(0xbadn)
+      made.store(PAGE_A + 8, 0x600dn)
+      made.elapse(10 * LATEST)
+      expect(made.load(PAGE_A + 8)).toBe(0x600dn)
+    })
+  },
+)
 
 test('a wait before the invalidation orders nothing [amdvi.command.wait-drains]', () => {
   const made = board()

@@ -56,11 +56,14 @@ describe('reset values and write masks (B.2) [amdvi.register.absent, amdvi.regis
     ['hats5', 0x0000c00000021fffn],
     ['hats4', 0x0000000000021fffn],
     ['qemu', 0x0000000000021fffn],
-  ])('Control of %s keeps the bits of what is there [amdvi.register.control, amdvi.register.had-update]', (name, written) => {
-    const board = new Board({ personality: amdviPersonalities[name] })
-    board.write64(0x18, 0xffffffffffffffffn)
-    expect(board.read64(0x18)).toBe(written)
-  })
+  ])(
+    'Control of %s keeps the bits of what is there [amdvi.register.control, amdvi.register.had-update]',
+    (name, written) => {
+      const board = new Board({ personality: amdviPersonalities[name] })
+      board.write64(0x18, 0xffffffffffffffffn)
+      expect(board.read64(0x18)).toBe(written)
+    },
+  )
 
   test('an access that is not aligned, or behind the block, reads all ones [amdvi.register.access]', () => {
     const board = new Board()
@@ -134,13 +137,16 @@ describe('run bits of Status (B.2: 3 EventLogRun, 4 CmdBufRun) [amdvi.register.r
     [7n, 0],
     [8n, 0x18],
     [15n, 0x18],
-  ])('rings of length code %i: less than 8 is reserved, and does not run [amdvi.register.ring-length]', (code, status) => {
-    const board = new Board()
-    board.write64(0x08, (code << 56n) | BigInt(COMMANDS))
-    board.write64(0x10, (code << 56n) | BigInt(EVENTS))
-    board.write64(0x18, 0x1405n)
-    expect(board.read(0x2020)).toBe(status)
-  })
+  ])(
+    'rings of length code %i: less than 8 is reserved, and does not run [amdvi.register.ring-length]',
+    (code, status) => {
+      const board = new Board()
+      board.write64(0x08, (code << 56n) | BigInt(COMMANDS))
+      board.write64(0x10, (code << 56n) | BigInt(EVENTS))
+      board.write64(0x18, 0x1405n)
+      expect(board.read(0x2020)).toBe(status)
+    },
+  )
 })
 
 describe('the unit’s PCI function (B.1)', () => {
@@ -150,17 +156,20 @@ describe('the unit’s PCI function (B.1)', () => {
     ['hats4', 0x080b000f, (48 << 15) | (48 << 8)],
     ['hats5', 0x080b000f, (57 << 15) | (52 << 8)],
     ['hats6', 0x080b000f, (64 << 15) | (48 << 8)],
-  ])('%s: capability 0x0F with the base of its registers [amdvi.capability.block, amdvi.capability.base, amdvi.capability.misc]', (name, header, misc) => {
-    const board = new Board({ personality: amdviPersonalities[name] })
-    board.machine.pci.add(0, 2, board.unit.function)
-    const { pci } = board.machine
-    let at = pci.configRead(2, 0x34, 1)
-    while ((pci.configRead(2, at, 4) & 0xff) !== 0x0f) at = (pci.configRead(2, at, 4) >>> 8) & 0xff
-    expect(pci.configRead(2, at, 4) & 0xffff00ff).toBe(header)
-    expect([pci.configRead(2, at + 4, 4), pci.configRead(2, at + 8, 4)]).toEqual([0xfed80001, 0])
-    expect(pci.configRead(2, at + 0x10, 4)).toBe(misc)
-    expect([pci.configRead(2, 0, 2), pci.configRead(2, 0x08, 4) >>> 8]).toEqual([0x1022, 0x080600])
-  })
+  ])(
+    '%s: capability 0x0F with the base of its registers [amdvi.capability.block, amdvi.capability.base, amdvi.capability.misc]',
+    (name, header, misc) => {
+      const board = new Board({ personality: amdviPersonalities[name] })
+      board.machine.pci.add(0, 2, board.unit.function)
+      const { pci } = board.machine
+      let at = pci.configRead(2, 0x34, 1)
+      while ((pci.configRead(2, at, 4) & 0xff) !== 0x0f) at = (pci.configRead(2, at, 4) >>> 8) & 0xff
+      expect(pci.configRead(2, at, 4) & 0xffff00ff).toBe(header)
+      expect([pci.configRead(2, at + 4, 4), pci.configRead(2, at + 8, 4)]).toEqual([0xfed80001, 0])
+      expect(pci.configRead(2, at + 0x10, 4)).toBe(misc)
+      expect([pci.configRead(2, 0, 2), pci.configRead(2, 0x08, 4) >>> 8]).toEqual([0x1022, 0x080600])
+    },
+  )
 
   test('its MSI registers by MMIO at 0158 to 0164 are those of its configuration space (MsiCapMmioSup) [amdvi.register.message]', () => {
     const board = new Board()

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { AmdviTranslator } from '../../src/amdvi/hardware/translator.ts'
 import { amdviPersonalities } from '../../src/hardware.ts'
 import { DATA, DriverRig } from '../shared/driver-rig.ts'
 import { amdviUnit } from '../shared/units.ts'
@@ -144,8 +145,7 @@ test('the driver never causes one; one that forgets the invalidation does [amdvi
     ...unit,
     install: (machine) => {
       const installed = unit.install(machine)
-      const { translator } = machine.pci as unknown as { translator: Board['unit']['translator'] }
-      translator.onStaleHit = ({ lo }) => stale.push(lo)
+      ;(machine.pci.translator as AmdviTranslator).onStaleHit = ({ lo }) => stale.push(lo)
       return installed
     },
   })

@@ -13,18 +13,21 @@ describe('levels 1 to 6 (B.4: shifts 12, 21, 30, 39, 48, 57)', () => {
     expect(board.load(PAGE_A + 8)).toBe(7n)
   })
 
-  test.each([1, 2, 3, 4, 5])('%i levels: an address bit above 9 × levels + 12 is a fault, PR = 0 [amdvi.walk.width]', (levels) => {
-    const address = 1n << BigInt(12 + 9 * levels)
-    const board = walk(levels, 0n, [...chain(levels, 1), { level: 1, entry: leaf }])
-    const device = board.device()
-    expect([
-      device.put(0, 1n),
-      device.put(address - 4096n, 1n),
-      device.put(address, 1n),
-      device.read(1n << 63n, 8),
-    ]).toEqual([2, -1, -1, -1])
-    expect(board.events()).toEqual([FAULT('020', address - 4096n), FAULT('020', address), FAULT('000', 1n << 63n)])
-  })
+  test.each([1, 2, 3, 4, 5])(
+    '%i levels: an address bit above 9 × levels + 12 is a fault, PR = 0 [amdvi.walk.width]',
+    (levels) => {
+      const address = 1n << BigInt(12 + 9 * levels)
+      const board = walk(levels, 0n, [...chain(levels, 1), { level: 1, entry: leaf }])
+      const device = board.device()
+      expect([
+        device.put(0, 1n),
+        device.put(address - 4096n, 1n),
+        device.put(address, 1n),
+        device.read(1n << 63n, 8),
+      ]).toEqual([2, -1, -1, -1])
+      expect(board.events()).toEqual([FAULT('020', address - 4096n), FAULT('020', address), FAULT('000', 1n << 63n)])
+    },
+  )
 
   test('6 levels take all 64 bits [amdvi.walk.width]', () => {
     const address = 0xffff_ffff_ffff_f000n
@@ -170,11 +173,14 @@ describe('PR, and reserved bits (B.4)', () => {
     [4, true],
     [5, true],
     [8, true],
-  ])('bit %i of a leaf: allowed %s (58:52 reserved; U 59, FC 60; 63, 8:7 and 4:1 ignored) [amdvi.walk.reserved-leaf]', (bit, allowed) => {
-    const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: leaf | (1n << BigInt(bit)) }])
-    expect(board.device().put(0, 1n)).toBe(allowed ? 2 : -1)
-    expect(board.events()).toEqual(allowed ? [] : [FAULT('0b0', 0n)])
-  })
+  ])(
+    'bit %i of a leaf: allowed %s (58:52 reserved; U 59, FC 60; 63, 8:7 and 4:1 ignored) [amdvi.walk.reserved-leaf]',
+    (bit, allowed) => {
+      const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: leaf | (1n << BigInt(bit)) }])
+      expect(board.device().put(0, 1n)).toBe(allowed ? 2 : -1)
+      expect(board.events()).toEqual(allowed ? [] : [FAULT('0b0', 0n)])
+    },
+  )
 
   test('reserved bits come before rights (B.4) [amdvi.walk.order]', () => {
     const board = walk(4, 0n, [...chain(4, 1), { level: 1, entry: BigInt(PAGE_A) | 1n | (1n << 55n) }])

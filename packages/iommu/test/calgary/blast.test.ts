@@ -38,9 +38,7 @@ describe('the split queue [calgary.split-queue]', () => {
   test('each bridge has its own', () => {
     const board = new Board().ordinary()
     board.device().put(IOVA, 1n)
-    expect([0x5870, 0x6870, 0x7870].map((at) => board.get64(at))).toEqual(
-      [0, 1, 2].map(() => 0xffffffffffffffffn),
-    )
+    expect([0x5870, 0x6870, 0x7870].map((at) => board.get64(at))).toEqual([0, 1, 2].map(() => 0xffffffffffffffffn))
   })
 })
 
@@ -113,98 +111,101 @@ function blastCalIoc2(board: Board, leave: { stop?: boolean; poll?: boolean } = 
 describe.each([
   { personality: calgary, blast: blastCalgary },
   { personality: calioc2, blast: blastCalIoc2 },
-])('a write on its way when the cache is emptied, $personality.name [calgary.blast.drain]', ({ personality, blast }) => {
-  const start = () => {
-    const board = new Board({ personality }).ordinary()
-    board.entry(IOVA + 0x1000, BigInt(PAGE_B) | 3n)
-    return { board, device: board.device() }
-  }
-
-  test('the whole procedure: it has landed, and the page is out of reach [calgary.blast.calgary, calgary.blast.calioc2]', () => {
-    const { board, device } = start()
-    device.put(IOVA + 8, 0xbadn)
-    board.entry(IOVA, 0n)
-    blast(board)
-    expect(board.load(PAGE_A + 8)).toBe(0xbadn)
-    board.store(PAGE_A + 8, 0x600dn)
-    expect(device.put(IOVA + 8, 0xbadn)).toBe(-1)
-    board.elapse(10 * LATEST)
-    expect(board.load(PAGE_A + 8)).toBe(0x600dn)
-  })
-
-  test('without waiting for the queue it lands in the data of the frame’s next owner', () => {
-    const { board, device } = start()
-    device.put(IOVA + 8, 0xbadn)
-    board.entry(IOVA, 0n)
-    board.set64(0x580, BigInt(TABLE))
-    board.get64(0x580)
-    board.store(PAGE_A + 8, 0x600dn)
-    board.elapse(LATEST)
-    expect(board.load(PAGE_A + 8)).toBe(0xbadn)
-  })
-
-  test('with everything but the wait, too, if the device writes at the last moment before the stop', () => {
-    const { board, device } = start()
-    device.get(IOVA)
-    // Just before the register write arrives that stops the bus.
-    board.machine.clock.after(700, () => device.put(IOVA + 8, 0xbadn))
-    board.entry(IOVA, 0n)
-    blast(board, { poll: true })
-    board.store(PAGE_A + 8, 0x600dn)
-    board.elapse(LATEST)
-    expect(board.load(PAGE_A + 8)).toBe(0xbadn)
-  })
-
-  test('without stopping the bus a device that never rests keeps it from getting quiet, and writes late', () => {
-    const { board, device } = start()
-    let times = 0
-    const again = () => {
-      if (times++ > 2000) return
-      device.put(IOVA + 8, 0xbadn)
-      board.machine.clock.after(100, again)
+])(
+  'a write on its way when the cache is emptied, $personality.name [calgary.blast.drain]',
+  ({ personality, blast }) => {
+    const start = () => {
+      const board = new Board({ personality }).ordinary()
+      board.entry(IOVA + 0x1000, BigInt(PAGE_B) | 3n)
+      return { board, device: board.device() }
     }
-    again()
-    board.elapse(500)
-    expect(quiet(board)).toBe(false)
-    board.entry(IOVA, 0n)
-    blast(board, { stop: true })
-    board.store(PAGE_A + 8, 0x600dn)
-    board.elapse(LATEST)
-    expect(board.load(PAGE_A + 8)).toBe(0xbadn)
-  })
 
-  test('the same device under the whole procedure: quiet, and the next owner keeps its data', () => {
-    const { board, device } = start()
-    let times = 0
-    const again = () => {
-      if (times++ > 2000) return
+    test('the whole procedure: it has landed, and the page is out of reach [calgary.blast.calgary, calgary.blast.calioc2]', () => {
+      const { board, device } = start()
       device.put(IOVA + 8, 0xbadn)
-      board.machine.clock.after(100, again)
-    }
-    again()
-    board.elapse(500)
-    board.entry(IOVA, 0n)
-    blast(board)
-    board.store(PAGE_A + 8, 0x600dn)
-    board.elapse(10 * LATEST)
-    expect(board.load(PAGE_A + 8)).toBe(0x600dn)
-  })
+      board.entry(IOVA, 0n)
+      blast(board)
+      expect(board.load(PAGE_A + 8)).toBe(0xbadn)
+      board.store(PAGE_A + 8, 0x600dn)
+      expect(device.put(IOVA + 8, 0xbadn)).toBe(-1)
+      board.elapse(10 * LATEST)
+      expect(board.load(PAGE_A + 8)).toBe(0x600dn)
+    })
 
-  test('writes through another bridge do not matter', () => {
-    const { board } = start()
-    const bus = board.bus()
-    const far = board.device(0, bus)
-    board.tar(BigInt(OTHER), 1)
-    board.entry(IOVA, BigInt(PAGE_B) | 3n, OTHER)
-    board.config(0x20000000, 1)
-    far.put(IOVA, 0xbadn)
-    board.set64(0x580, BigInt(TABLE))
-    board.get64(0x580)
-    board.store(PAGE_B, 0x600dn)
-    board.elapse(LATEST)
-    expect(board.load(PAGE_B)).toBe(0x600dn)
-  })
-})
+    test('without waiting for the queue it lands in the data of the frame’s next owner', () => {
+      const { board, device } = start()
+      device.put(IOVA + 8, 0xbadn)
+      board.entry(IOVA, 0n)
+      board.set64(0x580, BigInt(TABLE))
+      board.get64(0x580)
+      board.store(PAGE_A + 8, 0x600dn)
+      board.elapse(LATEST)
+      expect(board.load(PAGE_A + 8)).toBe(0xbadn)
+    })
+
+    test('with everything but the wait, too, if the device writes at the last moment before the stop', () => {
+      const { board, device } = start()
+      device.get(IOVA)
+      // Just before the register write arrives that stops the bus.
+      board.machine.clock.after(700, () => device.put(IOVA + 8, 0xbadn))
+      board.entry(IOVA, 0n)
+      blast(board, { poll: true })
+      board.store(PAGE_A + 8, 0x600dn)
+      board.elapse(LATEST)
+      expect(board.load(PAGE_A + 8)).toBe(0xbadn)
+    })
+
+    test('without stopping the bus a device that never rests keeps it from getting quiet, and writes late', () => {
+      const { board, device } = start()
+      let times = 0
+      const again = () => {
+        if (times++ > 2000) return
+        device.put(IOVA + 8, 0xbadn)
+        board.machine.clock.after(100, again)
+      }
+      again()
+      board.elapse(500)
+      expect(quiet(board)).toBe(false)
+      board.entry(IOVA, 0n)
+      blast(board, { stop: true })
+      board.store(PAGE_A + 8, 0x600dn)
+      board.elapse(LATEST)
+      expect(board.load(PAGE_A + 8)).toBe(0xbadn)
+    })
+
+    test('the same device under the whole procedure: quiet, and the next owner keeps its data', () => {
+      const { board, device } = start()
+      let times = 0
+      const again = () => {
+        if (times++ > 2000) return
+        device.put(IOVA + 8, 0xbadn)
+        board.machine.clock.after(100, again)
+      }
+      again()
+      board.elapse(500)
+      board.entry(IOVA, 0n)
+      blast(board)
+      board.store(PAGE_A + 8, 0x600dn)
+      board.elapse(10 * LATEST)
+      expect(board.load(PAGE_A + 8)).toBe(0x600dn)
+    })
+
+    test('writes through another bridge do not matter', () => {
+      const { board } = start()
+      const bus = board.bus()
+      const far = board.device(0, bus)
+      board.tar(BigInt(OTHER), 1)
+      board.entry(IOVA, BigInt(PAGE_B) | 3n, OTHER)
+      board.config(0x20000000, 1)
+      far.put(IOVA, 0xbadn)
+      board.set64(0x580, BigInt(TABLE))
+      board.get64(0x580)
+      board.store(PAGE_B, 0x600dn)
+      board.elapse(LATEST)
+      expect(board.load(PAGE_B)).toBe(0x600dn)
+    })
+  },
+)
 
 test('without reading back, the device still has its page when the driver believes it gone [calgary.registers.posted]', () => {
   const board = new Board().ordinary()

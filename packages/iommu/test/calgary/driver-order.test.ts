@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { DriverStatus, type DriverPort } from '../../src/driver.ts'
-import { CALGARY_BASE, calgaryPersonalities, type CalgaryPersonality } from '../../src/hardware.ts'
+import {
+  CALGARY_BASE,
+  type CalgaryHardware,
+  calgaryPersonalities,
+  type CalgaryPersonality,
+} from '../../src/hardware.ts'
 import { secondOwner } from '../shared/driver-faulty-suite.ts'
 import { changed, DATA, DriverRig } from '../shared/driver-rig.ts'
 import { calgaryUnit } from '../shared/units.ts'
@@ -56,7 +61,17 @@ const blastOf = (personality: CalgaryPersonality, tar: string): string[] =>
         '8da8=0',
         'read 8da8',
       ]
-    : ['read 8200', '8200=0', 'read 8120', 'read 4870', 'read 4874', '580=0', `584=${tar}`, '8200=ffffffff', 'read 8200']
+    : [
+        'read 8200',
+        '8200=0',
+        'read 8120',
+        'read 4870',
+        'read 4874',
+        '580=0',
+        `584=${tar}`,
+        '8200=ffffffff',
+        'read 8200',
+      ]
 
 describe('initialisation [calgary.config.enable]', () => {
   test('Calgary: TAR of the empty table by a blast, CSR, then TCE_ENABLE, DAC_DISABLE and MCSR_ENABLE in one write that is read back', () => {
@@ -212,8 +227,7 @@ describe('SoftStopFault [calgary.blast.restart, calgary.pmr.soft-stop-fault]', (
     const { device, table } = rig.start(27)
     rig.map(table, 0, DATA, 1)
     device.put(0, 1n)
-    const { bridges } = rig.machine.pci.translator as unknown as { bridges: { softStopFaults: number }[] }
-    bridges[0]!.softStopFaults = times
+    ;(rig.machine.pci.translator as CalgaryHardware).bridges[0]!.softStopFaults = times
     taken()
     return { device, status: rig.unmap(table, 0, 1), steps: taken(), rig }
   }
@@ -264,7 +278,11 @@ describe('entries', () => {
 
 describe.each([calgary, calioc2])('what each step is for: a port that skips it is not safe, $name', (personality) => {
   const unit = calgaryUnit(personality)
-  const [queue, stop, start] = [CALGARY_BASE + 0x4870, CALGARY_BASE + (personality === calioc2 ? 0x8da8 : 0x8200), CALGARY_BASE + 0x580]
+  const [queue, stop, start] = [
+    CALGARY_BASE + 0x4870,
+    CALGARY_BASE + (personality === calioc2 ? 0x8da8 : 0x8200),
+    CALGARY_BASE + 0x580,
+  ]
 
   test('all of them: the second owner keeps its data', () => {
     expect(secondOwner(unit)).toEqual({ mapped: 2, late: -1, data: 0x600dn })

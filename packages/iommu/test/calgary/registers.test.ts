@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { CALGARY_BASE, calgaryPersonalities } from '../../src/hardware.ts'
 import { calgary } from '../../src/spec.ts'
-import { Board } from './board.ts'
+import { Board, PAGE_B } from './board.ts'
 
 const { calioc2 } = calgaryPersonalities
 const BRIDGES = [0, 1, 2, 3]
@@ -130,21 +130,21 @@ describe('writes are posted [calgary.registers.posted]', () => {
   test('they take effect in time, in order', () => {
     const board = new Board().ordinary()
     const device = board.device()
-    device.put(0x200000, 1n)
-    const { bridges } = board.chip
+    const outcomes = () => [device.put(PAGE_B, 1n), device.put(0x1_0000_0000, 1n)]
     board.set(0x8160, 0)
     board.set(0x8160, 0x01000000)
-    expect(bridges[0]!.translating).toBe(true)
+    // Translated, without an entry for either.
+    expect(outcomes()).toEqual([-1, -1])
     board.elapse(250)
-    expect([bridges[0]!.translating, bridges[0]!.dualAddressDisabled]).toEqual([false, true])
+    // Not translated, but no 64-bit addresses.
+    expect(outcomes()).toEqual([1, -1])
   })
 
   test('a read of any register waits for all of them', () => {
     const board = new Board().ordinary()
-    const { bridges } = board.chip
+    const device = board.device()
     board.set(0x8160, 0)
-    board.set64(0x588, 0x70000n)
     board.get(0x108)
-    expect([bridges[0]!.translating, bridges[1]!.tarLow]).toEqual([false, 0x70000])
+    expect([device.put(PAGE_B, 1n), device.put(0x1_0000_0000, 1n)]).toEqual([1, 1])
   })
 })

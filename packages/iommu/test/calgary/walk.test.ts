@@ -66,11 +66,9 @@ describe('one look-up, bit for bit', () => {
     ['neither', '00 00 00 00 00 30 00 00', [-2, -2, 0]],
   ])('an entry for %s [calgary.tce.rights]', (_name, bytes, expected) => {
     const walk = make(new Memory().bytes(0x10000, bytes))
-    expect([
-      walk.request(0, 0x10000, 0, 0x10, READ),
-      walk.request(0, 0x10000, 0, 0x10, WRITE),
-      walk.rights,
-    ]).toEqual(expected)
+    expect([walk.request(0, 0x10000, 0, 0x10, READ), walk.request(0, 0x10000, 0, 0x10, WRITE), walk.rights]).toEqual(
+      expected,
+    )
   })
 
   test('the observer is told of every entry: one, with where it lies and what it is [calgary.tce.flat]', () => {
@@ -103,24 +101,27 @@ describe('TAR', () => {
     [5, 0x3ffff000, 0x40000000],
     [6, 0x7ffff000, 0x80000000],
     [7, 0xfffff000, 0x100000000],
-  ])('size code %i reaches up to 0x%s, and no further [calgary.tar.size-code, calgary.tar.reach]', (code, last, end) => {
-    const reads: number[] = []
-    const memory: TableMemory = {
-      // The last entry of any table: frame 7, read.
-      words: new Int32Array([0, 0x01700000]),
-      entryAt(mfn, index) {
-        reads.push(mfn * 4096 + index * 8)
-        return 0
-      },
-    }
-    const walk = make(memory)
-    expect(walk.request(0, 0x40000000 | code, 0, last | 0, READ)).toBe(7)
-    expect(reads).toEqual([0x40000000 + 0x10000 * 2 ** code - 8])
-    const behind = [Math.floor(end / 2 ** 32), end | 0] as const
-    expect(walk.request(0, 0x40000000 | code, ...behind, READ)).toBe(-1)
-    expect(walk.request(0, 0x40000000 | code, 0x80000000 | 0, 0x200000, READ)).toBe(-1)
-    expect(reads).toHaveLength(1)
-  })
+  ])(
+    'size code %i reaches up to 0x%s, and no further [calgary.tar.size-code, calgary.tar.reach]',
+    (code, last, end) => {
+      const reads: number[] = []
+      const memory: TableMemory = {
+        // The last entry of any table: frame 7, read.
+        words: new Int32Array([0, 0x01700000]),
+        entryAt(mfn, index) {
+          reads.push(mfn * 4096 + index * 8)
+          return 0
+        },
+      }
+      const walk = make(memory)
+      expect(walk.request(0, 0x40000000 | code, 0, last | 0, READ)).toBe(7)
+      expect(reads).toEqual([0x40000000 + 0x10000 * 2 ** code - 8])
+      const behind = [Math.floor(end / 2 ** 32), end | 0] as const
+      expect(walk.request(0, 0x40000000 | code, ...behind, READ)).toBe(-1)
+      expect(walk.request(0, 0x40000000 | code, 0x80000000 | 0, 0x200000, READ)).toBe(-1)
+      expect(reads).toHaveLength(1)
+    },
+  )
 
   test('bit 3 is not looked at, unless the personality wants it [calgary.tar.valid]', () => {
     const memory = new Memory().bytes(0x10000, '00 00 00 00 00 30 00 03')

@@ -152,6 +152,19 @@ describe('InvGart', () => {
   })
 })
 
+test('InvGart written again just before it is done does not read 0 while the TLB is full [gart.cache.invalidate-again]', () => {
+  const made = board()
+  const node = made.machine.pci.at(0xc3)!
+  const device = made.device()
+  node.configWrite(CACHE, 4, 1)
+  made.elapse(EMPTIED)
+  device.put(APERTURE, 1n)
+  made.elapse(LANDED - 40)
+  node.configWrite(CACHE, 4, 1)
+  made.elapse(80)
+  expect(node.config.read(CACHE, 4)).toBe(1)
+})
+
 describe('writes on their way [gart.cache.posted]', () => {
   test('land over the data of the frame’s next owner when nobody waited for InvGart', () => {
     const made = board()
@@ -180,11 +193,12 @@ describe('writes on their way [gart.cache.posted]', () => {
     const device = made.device()
     device.put(APERTURE + 8, 1n)
     device.put(APERTURE + 0x1008, 1n)
-    made.store(PAGE_A + 8, 2n)
     made.entry(1, 0)
     made.machine.pci.at(0xc3)!.configWrite(CACHE, 4, 1)
+    made.elapse(EMPTIED)
+    for (const page of [PAGE_A, PAGE_B]) made.store(page + 8, 2n)
     made.store(PAGE_B + 16, 3n)
-    made.elapse(EMPTIED + LANDED)
+    made.elapse(LANDED)
     expect([made.load(PAGE_A + 8), made.load(PAGE_B + 8), made.load(PAGE_B + 16)]).toEqual([2n, 1n, 3n])
   })
 
@@ -236,6 +250,8 @@ describe('writes on their way [gart.cache.posted]', () => {
     // The configuration write took longer than the write to memory.
     expect(made.load(PAGE_A + 8)).toBe(0x600dn)
     const other = board()
+    // An entry where page 0 would have one, were the table longer on that side.
+    other.store32(0x10_0000 - 8192 * 4, TO_A)
     other.device().put(APERTURE + 8, 0xbadn)
     other.machine.pci.at(0xc3)!.configWrite(BASE, 4, 0x61)
     other.machine.pci.at(0xc3)!.configWrite(CACHE, 4, 1)

@@ -396,7 +396,10 @@ test('GartPteErr is counted per node and cleared; no record can be made of it [g
   const far = rig.other()
   const driver = rig.driver as GartDriver
   device.get(0x5000)
+  const flushes = rig.machine.clock.snapshot().invalidation
   expect([rig.faults(), driver.walkErrors]).toEqual([[], 1])
+  rig.elapse(5000)
+  expect(rig.machine.clock.snapshot().invalidation).toBe(flushes)
   device.get(0x5000)
   far.get(0x5000)
   // A flush in between does not lose it.

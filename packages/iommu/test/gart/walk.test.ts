@@ -94,7 +94,8 @@ describe('which addresses are in the aperture', () => {
   })
 
   test('order 7 is reserved: nothing is inside [gart.control.order-7]', () => {
-    for (const address of [0, 0xc0000000, 0xffffffff]) expect(walk(memory, { control: 0x0f }, address).steps).toEqual([])
+    for (const address of [0, 0xc0000000, 0xffffffff])
+      expect(walk(memory, { control: 0x0f }, address).steps).toEqual([])
   })
 
   test('base bits below the size are not compared [gart.base.aligned]', () => {

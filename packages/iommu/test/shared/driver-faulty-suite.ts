@@ -61,24 +61,27 @@ export function driverFaultySuite(unit: UnitUnderTest): void {
       expect([rig.held.size, device.put(0, 3n)]).toEqual([unit.flat ? held : held - 1, -1])
     })
 
-    test.skipIf(unit.open)('attach, block, destroyTable and reclaim report it; a table that may still be used is kept', () => {
-      const broken = new Broken()
-      const { rig } = broken
-      const { table } = rig.start()
-      const other = rig.driver.createTable(rig.bits)
-      rig.map(table, 0, DATA, 1)
-      rig.unmap(table, 0, 1)
-      broken.broken = true
-      expect(rig.driver.reclaim(table)).toBe(unit.flat ? 0 : DriverStatus.timedOut)
-      expect(rig.driver.attach(8, other)).toBe(DriverStatus.timedOut)
-      expect(rig.driver.block(8)).toBe(DriverStatus.timedOut)
-      const pages = rig.driver.tablePages(table)
-      expect(rig.driver.destroyTable(table)).toBe(DriverStatus.timedOut)
-      expect(rig.driver.tablePages(table)).toBe(pages)
-      broken.broken = false
-      expect([rig.driver.destroyTable(table), rig.driver.tablePages(table)]).toEqual([0, 0])
-      expect(rig.driver.createTable(rig.bits)).toBe(table)
-    })
+    test.skipIf(unit.open)(
+      'attach, block, destroyTable and reclaim report it; a table that may still be used is kept',
+      () => {
+        const broken = new Broken()
+        const { rig } = broken
+        const { table } = rig.start()
+        const other = rig.driver.createTable(rig.bits)
+        rig.map(table, 0, DATA, 1)
+        rig.unmap(table, 0, 1)
+        broken.broken = true
+        expect(rig.driver.reclaim(table)).toBe(unit.flat ? 0 : DriverStatus.timedOut)
+        expect(rig.driver.attach(8, other)).toBe(DriverStatus.timedOut)
+        expect(rig.driver.block(8)).toBe(DriverStatus.timedOut)
+        const pages = rig.driver.tablePages(table)
+        expect(rig.driver.destroyTable(table)).toBe(DriverStatus.timedOut)
+        expect(rig.driver.tablePages(table)).toBe(pages)
+        broken.broken = false
+        expect([rig.driver.destroyTable(table), rig.driver.tablePages(table)]).toEqual([0, 0])
+        expect(rig.driver.createTable(rig.bits)).toBe(table)
+      },
+    )
 
     test.skipIf(unit.flat)('the ring never overtakes itself: full of unanswered commands, it says timedOut', () => {
       const broken = new Broken()

@@ -141,13 +141,12 @@ export function driverInterruptsSuite(unit: UnitUnderTest, perRequester: number)
   describe('a device that sends all the time', () => {
     /** A rig whose device sends `tried` after each store and command; what arrived, by the store after which it did. */
     function hostile() {
-      const attack = { tried: [] as InterruptMessage[], on: false }
-      let device: RigDevice | undefined
+      const attack = { tried: [] as InterruptMessage[], on: false, device: null as RigDevice | null }
       const after =
         <A extends unknown[]>(action: (...args: A) => void) =>
         (...args: A): void => {
           action(...args)
-          if (attack.on) for (const message of attack.tried) send(rig, device!, message)
+          if (attack.on) for (const message of attack.tried) send(rig, attack.device!, message)
         }
       const wrap = (port: DriverPort) =>
         changed(port, {
@@ -163,9 +162,9 @@ export function driverInterruptsSuite(unit: UnitUnderTest, perRequester: number)
           relax: after(() => port.relax()),
         })
       const rig = new DriverRig(unit, { wrap })
-      const started = rig.start()
-      device = started.device
-      return { rig, device, table: started.table, attack }
+      const { device } = rig.start()
+      attack.device = device
+      return { rig, device, attack }
     }
     const tries = (rig: DriverRig): InterruptMessage[] => {
       // What mapping and unmapping would give, and plain vectors.

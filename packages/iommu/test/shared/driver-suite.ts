@@ -137,16 +137,19 @@ export function driverSuite(unit: UnitUnderTest): void {
       expect([0, 1, 2].map((i) => rig.load(at(DATA + i)))).toEqual([100n, 101n, 102n])
     })
 
-    test.skipIf(unit.open)('attach to another table: the old one is unreachable on return, also from the caches', () => {
-      const { rig, device, table } = start()
-      const other = rig.driver.createTable(rig.bits)
-      rig.map(table, 0x5000, DATA, 1)
-      rig.map(other, 0x6000, DATA + 1, 1)
-      expect([device.put(0x5000, 1n), device.put(0x6000, 1n)]).toEqual([2, -1])
-      expect(rig.driver.attach(8, other)).toBe(0)
-      expect([device.put(0x5000, 1n), device.put(0x6000, 1n)]).toEqual([-1, 2])
-      expect(rig.driver.destroyTable(table)).toBe(0)
-    })
+    test.skipIf(unit.open)(
+      'attach to another table: the old one is unreachable on return, also from the caches',
+      () => {
+        const { rig, device, table } = start()
+        const other = rig.driver.createTable(rig.bits)
+        rig.map(table, 0x5000, DATA, 1)
+        rig.map(other, 0x6000, DATA + 1, 1)
+        expect([device.put(0x5000, 1n), device.put(0x6000, 1n)]).toEqual([2, -1])
+        expect(rig.driver.attach(8, other)).toBe(0)
+        expect([device.put(0x5000, 1n), device.put(0x6000, 1n)]).toEqual([-1, 2])
+        expect(rig.driver.destroyTable(table)).toBe(0)
+      },
+    )
 
     test.skipIf(unit.open)('block: faults on return, also from the caches; blocked twice is blocked', () => {
       const { rig, device, table } = start()

@@ -26,7 +26,16 @@ import {
   VTD_BASE,
   type VtdPersonality,
 } from '../../src/hardware.ts'
-import { AmdviNeed, AmdviWalk, CalgaryNeed, CalgaryWalk, GartWalk, MachineTables, Need, VtdWalk } from '../../src/walk.ts'
+import {
+  AmdviNeed,
+  AmdviWalk,
+  CalgaryNeed,
+  CalgaryWalk,
+  GartWalk,
+  MachineTables,
+  Need,
+  VtdWalk,
+} from '../../src/walk.ts'
 import { changed, type Installed, type UnitUnderTest } from './driver-rig.ts'
 
 export function vtdUnit(personality: VtdPersonality): UnitUnderTest {

@@ -333,15 +333,21 @@ test.each([
   else expect([get(0), get(8)]).toEqual(wanted)
 })
 
-test('random replacement: some page of a full set goes, the same one in every run [vtd.cache.bounded]', () => {
-  const run = () => {
-    const made = board((b) => b.store(L1, ...Array.from({ length: 40 }, () => BigInt(PAGE_A) | 3n)), {
+test('random replacement: of twelve pages through four ways not just the latest four stay, the same ones in every run [vtd.cache.bounded]', () => {
+  const pages = Array.from({ length: 12 }, (_, i) => 4 * i)
+  const survives = (page: number) => {
+    const made = board((b) => b.store(L1, ...Array.from({ length: 48 }, () => BigInt(PAGE_A) | 3n)), {
       ...vtdPersonalities.qemu48,
       iotlb: { sets: 4, ways: 4, replacement: 'random' },
     })
     const device = made.device()
-    for (let page = 0; page < 40; page += 4) device.get(IOVA + page * 0x1000)
-    return made.machine.clock.snapshot().iotlbMiss
+    for (const each of pages) device.get(IOVA + each * 0x1000)
+    made.store(L1 + page * 8, BigInt(PAGE_B) | 3n)
+    return device.get(IOVA + page * 0x1000) === 0xaan
   }
-  expect([run(), run()]).toEqual([10, 10])
+  const left = pages.filter((page) => survives(page))
+  expect(left).toHaveLength(4)
+  expect(left).toContain(44)
+  expect(left).not.toEqual([32, 36, 40, 44])
+  expect(pages.filter((page) => survives(page))).toEqual(left)
 })

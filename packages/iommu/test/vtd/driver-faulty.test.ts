@@ -26,10 +26,10 @@ function secondOwner(wrap?: (port: DriverPort) => DriverPort): {
   return { mapped, late, data: rig.load(at(DATA)) }
 }
 
-test('the driver as it is: the second owner’s data stay (A.6)', () =>
+test('the driver as it is: the second owner’s data stay [vtd.driver.unmap.order]', () =>
   expect(secondOwner()).toEqual({ mapped: 2, late: -1, data: 0x600dn }))
 
-test('without waiting for the wait descriptor: the device still reaches the frame', () => {
+test('without waiting for the wait descriptor: the device still reaches the frame [vtd.driver.unmap.wait]', () => {
   // Whoever looks at the status word finds the answer that the last wait descriptor asks for.
   let status = -1
   let answer = 0
@@ -44,7 +44,7 @@ test('without waiting for the wait descriptor: the device still reaches the fram
   expect(secondOwner(impatient)).toEqual({ mapped: 2, late: 2, data: 0x600dn })
 })
 
-test('without the drain: a write that was on its way lands in the second owner’s data', () => {
+test('without the drain: a write that was on its way lands in the second owner’s data [vtd.driver.unmap.drain]', () => {
   const undrained = (port: DriverPort) =>
     changed(port, {
       storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) =>
@@ -53,7 +53,7 @@ test('without the drain: a write that was on its way lands in the second owner�
   expect(secondOwner(undrained)).toEqual({ mapped: 2, late: -1, data: 0xbadn })
 })
 
-test('without the invalidation of the page: the device still reaches the frame', () => {
+test('without the invalidation of the page: the device still reaches the frame [vtd.cache.stale]', () => {
   const another = (port: DriverPort) =>
     changed(port, {
       storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) =>
@@ -62,13 +62,13 @@ test('without the invalidation of the page: the device still reaches the frame',
   expect(secondOwner(another)).toMatchObject({ mapped: 2, late: 2 })
 })
 
-test('without cache write-back on a unit that is not coherent: the unit does not see the mapping', () => {
+test('without cache write-back on a unit that is not coherent: the unit does not see the mapping [vtd.walk.non-coherent, vtd.driver.map.flush]', () => {
   const unflushed = (port: DriverPort) =>
     changed(port, { flushLine: () => {}, publish64: (mfn, index, hi, lo) => port.store64(mfn, index, hi, lo) })
   expect(secondOwner(unflushed)).toMatchObject({ mapped: -1 })
 })
 
-describe('a unit that does not answer', () => {
+describe('a unit that does not answer [vtd.driver.time-out]', () => {
   /** A port whose register writes at `offset` vanish while `broken` is true. */
   class Broken {
     broken = false
@@ -160,7 +160,7 @@ describe('a unit that does not answer', () => {
   })
 })
 
-describe('a damaged descriptor', () => {
+describe('a damaged descriptor [vtd.driver.recovery.error]', () => {
   /** A port that turns the next page-selective descriptor into one that no unit knows. */
   function damaging(): { rig: Rig; damage: () => void } {
     let armed = 0

@@ -73,8 +73,13 @@ const page = (address: number, mfn: number, changing = false): Page => ({ addres
 const range = (address: number, mfn: number, count: number, changing = false, step = 1): Page[] =>
   Array.from({ length: Math.ceil(count / step) }, (_, i) => page(address + i * step * 4096, mfn + i * step, changing))
 
-describe.each([vtdPersonalities['sandybridge-ep'], vtdPersonalities['nehalem-ep'], vtdPersonalities.qemu39])(
-  'no valid address ever faults, $name',
+describe.each([
+  vtdPersonalities['sandybridge-ep'],
+  vtdPersonalities['nehalem-ep'],
+  vtdPersonalities['sapphirerapids-sp'],
+  vtdPersonalities.qemu39,
+])(
+  'no valid address ever faults, $name [vtd.driver.stores]',
   (personality) => {
     const start = () => {
       const watched = new Watched(personality)
@@ -168,3 +173,41 @@ describe.each([vtdPersonalities['sandybridge-ep'], vtdPersonalities['nehalem-ep'
     })
   },
 )
+
+test('a context entry changes in one store; contexts are invalidated before translations, and waited for [vtd.driver.context.order]', () => {
+  const events: string[] = []
+  let context = -1
+  const rig = new Rig({
+    wrap: (port: DriverPort) =>
+      changed(port, {
+        store128: (mfn, index, ...words) => {
+          events.push(mfn === context ? `context ${index}` : 'store128')
+          port.store128(mfn, index, ...words)
+        },
+        store64: (mfn, index, hi, lo) => {
+          if (mfn === context) events.push('half a context')
+          port.store64(mfn, index, hi, lo)
+        },
+        storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) => {
+          events.push(`descriptor ${lo0 & 0xf}`)
+          port.storeCoherent128(mfn, index, hi0, lo0, hi1, lo1)
+        },
+      }),
+  })
+  const { table } = rig.start()
+  const other = rig.driver.createTable(48)
+  context = Number(rig.load(Number(rig.read64(0x20))) >> 12n)
+  for (const action of [
+    () => rig.driver.attach(8, other),
+    () => rig.driver.attach(8, table),
+    () => rig.driver.block(8),
+  ]) {
+    events.length = 0
+    expect(action()).toBe(0)
+    expect(events).toEqual(['context 16', 'descriptor 1', 'descriptor 2', 'descriptor 5'])
+  }
+  // From blocked nothing was cached: CM = 0.
+  events.length = 0
+  expect(rig.driver.attach(8, table)).toBe(0)
+  expect(events).toEqual(['context 16'])
+})

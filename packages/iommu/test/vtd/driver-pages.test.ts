@@ -150,13 +150,13 @@ describe('unmapping a part of a large page splits it; the rest stays (attack: pK
 
 describe('out of table pages', () => {
   test('map: noMemory, nothing is mapped, no page is lost; with enough pages it then works', () => {
-    for (let pages = 5; pages < 14; pages++) {
+    for (let pages = 6; pages < 15; pages++) {
       const rig = new Rig({ pages })
       const { device, table } = rig.start()
       const status = rig.map(table, M2 - 0x1000, DATA, 1026)
       const reachable = [M2 - 0x1000, M2, 2 * M2, 3 * M2].some((address) => device.read(address, 8) === 2)
-      // Queue, status, root, context, top table, level 3, level 2 and four leaf tables.
-      expect([status, reachable]).toEqual(pages < 11 ? [DriverStatus.noMemory, false] : [0, true])
+      // Queue, status, root, interrupt table, context, top table, level 3, level 2 and four leaf tables.
+      expect([status, reachable]).toEqual(pages < 12 ? [DriverStatus.noMemory, false] : [0, true])
       rig.pages = 100
       if (status !== 0) expect(rig.map(table, M2 - 0x1000, DATA, 1026)).toBe(0)
       expect(device.read(3 * M2, 8)).toBe(2)
@@ -220,7 +220,7 @@ describe('out of table pages', () => {
   })
 })
 
-describe('table pages are freed only after the unit forgot their directories', () => {
+describe('table pages are freed only after the unit forgot their directories [vtd.driver.table-pages]', () => {
   test('unmapping all that a leaf table spans retires it; it is freed by the completion, not before', () => {
     const rig = new Rig()
     const { device, table } = rig.start()

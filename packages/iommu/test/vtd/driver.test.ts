@@ -15,7 +15,7 @@ describe.each(personalities)('$name', (personality) => {
     return { rig, ...rig.start() }
   }
 
-  test('after enable: QIES, RTPS and TES are set, everything is blocked (A.6)', () => {
+  test('after enable: QIES, RTPS, IRES, IRTPS and TES are set, everything is blocked [vtd.driver.order.enable]', () => {
     const rig = new Rig({ personality })
     const device = rig.device()
     expect(rig.driver.enable()).toBe(0)
@@ -83,7 +83,7 @@ describe.each(personalities)('$name', (personality) => {
     }
   })
 
-  test('devices of several buses and tables see each their own (A.2)', () => {
+  test('devices of several buses and tables see each their own [vtd.root.format, vtd.context.format]', () => {
     const rig = new Rig({ personality })
     const bus = rig.machine.pci.addBridge(0, 0x20, 'root-port')
     rig.machine.pci.configWrite(0x20, 4, 2, 4)
@@ -161,7 +161,7 @@ describe.each(personalities)('$name', (personality) => {
     expect(device.put(0x5000, 1n)).toBe(2)
   })
 
-  test('faults: each record once, with requester, page and direction; the log is empty and usable afterwards', () => {
+  test('faults: each record once, with requester, page and direction; the log is empty and usable afterwards [vtd.driver.faults]', () => {
     const { rig, device } = start()
     const drained = () => {
       const seen: IommuFault[] = []

@@ -50,7 +50,7 @@ export class IommuListCall {
     this.op = op
     this.address = header.address()
     this.#words = memory.platform.words
-    const at = header.at(0) >> 2
+    const at = header.at(0) >>> 2
     const array = this.list.address
     const { words } = struct
     this.#words[at + words.size] = struct.size

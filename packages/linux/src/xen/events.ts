@@ -85,7 +85,7 @@ export class EventChannels {
   /** Raises the event at the other end of `port`. 0, or −errno (the other end is gone). */
   send(port: number): number {
     const { memory } = this.#sendPage
-    memory.words[memory.frameOffset(this.#sendPage.pfn) >> 2] = port
+    memory.words[memory.frameOffset(this.#sendPage.pfn) >>> 2] = port
     return this.#hypercalls.gate(HYPERCALL.event_channel_op, EVTCHNOP.send, this.#sendPage.address())
   }
 
@@ -156,6 +156,6 @@ export class EventChannels {
   }
 
   #base(): number {
-    return this.#memory.frameOffset(this.#pfn) >> 2
+    return this.#memory.frameOffset(this.#pfn) >>> 2
   }
 }

@@ -107,6 +107,6 @@ export class GrantTable {
 
   #entry(ref: number): number {
     const pfn = this.#firstPfn + Math.floor(ref / GRANT_ENTRIES_PER_FRAME)
-    return (this.#memory.frameOffset(pfn) >> 2) + (ref % GRANT_ENTRIES_PER_FRAME) * ENTRY_WORDS
+    return (this.#memory.frameOffset(pfn) >>> 2) + (ref % GRANT_ENTRIES_PER_FRAME) * ENTRY_WORDS
   }
 }

@@ -35,7 +35,7 @@ export class HypercallList {
     this.words = memory.platform.words
     this.bases = Int32Array.from(
       { length: buffer.pages },
-      (_, page) => memory.platform.frameOffset(buffer.pfn + page) >> 2,
+      (_, page) => memory.platform.frameOffset(buffer.pfn + page) >>> 2,
     )
     this.aside = this.bases[buffer.pages - 1]!
     const lastWhole = PAGE_WORDS - stride / 4
@@ -68,12 +68,12 @@ export class HypercallList {
   }
 
   #scatter(index: number): void {
-    const word = (index * this.stride) >> 2
+    const word = (index * this.stride) >>> 2
     for (let i = 0; i < this.stride >> 2; i++) this.words[this.#place(word + i)] = this.words[this.aside + i]!
   }
 
   #gather(index: number): number {
-    const word = (index * this.stride) >> 2
+    const word = (index * this.stride) >>> 2
     for (let i = 0; i < this.stride >> 2; i++) this.words[this.aside + i] = this.words[this.#place(word + i)]!
     return this.aside
   }

@@ -27,7 +27,7 @@ export interface Board extends Disposable {
 export type BoardName = `${'qemu' | 'ours'}${39 | 48 | 'Amd'}`
 
 export const EDU_BAR = 0xe000_0000
-/** Bus, device and function of the edu devices on every board: two on bus 0, one behind a root port at 00:05.0. */
-export const EDU_FUNCTIONS = [0x18, 0x20, 0x100] as const
+/** Bus, device and function of the edu devices on every board: three on bus 0, one behind a root port at 00:05.0. */
+export const EDU_FUNCTIONS = [0x18, 0x20, 0xc0, 0x100] as const
 export const ROOT_PORT = 0x28
 export const BOARD_MEBIBYTES = 64

@@ -3,7 +3,7 @@ import { ownAmdBoard, ownBoard } from './own-board.ts'
 import { qemuBoard } from './qemu-board.ts'
 
 export * from './board.ts'
-export { ownBoard, qemuBoard }
+export { ownAmdBoard, ownBoard, qemuBoard }
 
 const boards: Readonly<Record<BoardName, () => Board>> = {
   qemu39: () => qemuBoard(39),
@@ -11,7 +11,7 @@ const boards: Readonly<Record<BoardName, () => Board>> = {
   qemuAmd: () => qemuBoard('Amd'),
   ours39: () => ownBoard(39),
   ours48: () => ownBoard(48),
-  oursAmd: ownAmdBoard,
+  oursAmd: () => ownAmdBoard(),
 }
 
 export const openBoard = (name: BoardName): Board => boards[name]()

@@ -1,5 +1,6 @@
 import { MachinePort, type MachinePortOptions } from '@iospace/iommu/driver'
 import { AMDVI_BASE, amdviPersonalities, installAmdvi, VTD_BASE, VtdHardware } from '@iospace/iommu/hardware'
+import type { AmdviPersonality } from '@iospace/iommu/hardware'
 import { vtdPersonalities, type VtdHardwareOptions, type VtdPersonality } from '@iospace/iommu/hardware'
 import { vtd } from '@iospace/iommu/spec'
 import { Count, Machine, PAGE_SIZE, type MachineMemory } from '@iospace/machine'
@@ -37,16 +38,19 @@ export function ownBoard(
   return { ...boardOf(machine, `ours${addressBits}`, 'vtd', VTD_BASE, port), personality }
 }
 
-/** Our board with an AMD-Vi unit like QEMU's. */
-export function ownAmdBoard(): OwnBoard {
+/** Our board with an AMD-Vi unit like QEMU's; `changes` are to its personality. */
+export function ownAmdBoard(
+  changes: Partial<AmdviPersonality> = {},
+): OwnBoard & { readonly personality: AmdviPersonality } {
   const machine = newMachine()
-  const hardware = installAmdvi(machine, amdviPersonalities.qemu)
-  machine.pci.add(0, AMDVI_FUNCTION, hardware.function)
-  return boardOf(machine, 'oursAmd', 'amdvi', AMDVI_BASE, (pages) => {
+  const personality: AmdviPersonality = { ...amdviPersonalities.qemu, ...changes }
+  const hardware = installAmdvi(machine, personality, AMDVI_FUNCTION)
+  const driverPort = (pages: TablePages) => {
     const port = new MachinePort(machine, { ...reserve(machine, pages), coherent: false })
     hardware.onCoherent = (coherent) => (port.coherent = coherent)
     return port
-  })
+  }
+  return { ...boardOf(machine, 'oursAmd', 'amdvi', AMDVI_BASE, driverPort), personality }
 }
 
 type OwnBoard = Board & { readonly machine: Machine }

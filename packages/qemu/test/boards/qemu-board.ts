@@ -6,13 +6,14 @@ import { BOARD_MEBIBYTES, EDU_BAR, EDU_FUNCTIONS, ROOT_PORT, type Board } from '
 /** QEMU's board with a VT-d unit of so many address bits, or with an AMD-Vi unit. */
 export function qemuBoard(iommu: 39 | 48 | 'Amd'): Board {
   const amd = iommu === 'Amd'
-  const devices = [amd ? amdvi() : vtd({ addressBits: iommu }), rootPort(5, 'bus1'), edu(3), edu(4), edu(0, 'bus1')]
+  const onBus0 = EDU_FUNCTIONS.slice(0, -1).map((bdf) => edu(bdf >> 3))
+  const devices = [amd ? amdvi() : vtd({ addressBits: iommu }), rootPort(5, 'bus1'), ...onBus0, edu(0, 'bus1')]
   const machine = new QemuMachine({ qemu: qemuPath, mebibytes: BOARD_MEBIBYTES, devices })
   const { memory, mmio, pci } = machine
   const drivers = new Map<number, EduDriver>()
   try {
-    // What firmware would do: bus 1 and the third BAR's range behind the root port.
-    const base = (EDU_BAR + 2 * 0x10_0000) >>> 16
+    // What firmware would do: bus 1 and the last BAR's range behind the root port.
+    const base = (EDU_BAR + (EDU_FUNCTIONS.length - 1) * 0x10_0000) >>> 16
     pci.configWrite(ROOT_PORT, 0x18, 4, 0x01_01_00)
     pci.configWrite(ROOT_PORT, 0x20, 4, (base << 16) | base)
     pci.configWrite(ROOT_PORT, 0x04, 2, 0x6)
@@ -30,7 +31,8 @@ export function qemuBoard(iommu: 39 | 48 | 'Amd'): Board {
     unit: amd ? QEMU_AMDVI_BASE : QEMU_VTD_BASE,
     devices: drivers,
     driverPort: (pages) => new QemuDriverPort(machine, pages),
-    settle: () => machine.qtest.settle(),
+    // QEMU carries out what it is sent in order, reads included.
+    settle: () => {},
     [Symbol.dispose]: () => machine[Symbol.dispose](),
   }
 }

@@ -1,7 +1,13 @@
 /** The bytes that transfers move: the same on both boards at the start, and compared after each store. */
 import { Random } from '@iospace/machine'
 import type { BoardMemory } from '../boards/index.ts'
-import { DATA, PAGE, RUN_BYTES, STORE_AT } from './world.ts'
+import { ARENA, ARENA_FRAMES, DATA, LOW_RAM, MAX_LENGTH, PAGE } from './memory-map.ts'
+import { READBACK, RUN_BYTES, STORE_AT, TABLES } from './memory-map.ts'
+
+/** Byte of RAM that nobody wrote: not the zeros of a blocked read. */
+const UNTOUCHED = 0x5a
+/** Everything that an episode can have written to, but for queues, which recoveries write to. */
+const REGIONS = [...LOW_RAM, [TABLES * PAGE, (ARENA + ARENA_FRAMES) * PAGE] as const]
 
 export class Data {
   /** What the data frames hold at a fresh start. */
@@ -18,8 +24,10 @@ export class Data {
     for (let i = 0; i < this.fresh.length; i++) this.fresh[i] = random.below(256)
   }
 
-  /** Both boards were loaded with {@link fresh}. */
+  /** Gives both boards memory without a past; then they are loaded with {@link fresh}. */
   restart(): void {
+    for (const memory of [this.#ours, this.#theirs])
+      for (const [from, to] of LOW_RAM) memory.fill(from, UNTOUCHED, to - from)
     this.#before.set(this.fresh)
   }
 
@@ -43,14 +51,20 @@ export class Data {
     return address < 0 || address + length > this.#ours.bytes || this.#same(address, length)
   }
 
-  /** Whether all data frames are the same. */
-  same(): boolean {
-    return DATA.every((first) => this.#same(first * PAGE, RUN_BYTES))
+  /** Where memory differs first, tables and everything that transfers can have reached included; −1 where it does not. */
+  difference(): number {
+    for (const [from, to] of REGIONS) {
+      const ours = this.#ours.read(from, to - from)
+      const theirs = this.#theirs.read(from, to - from)
+      if (Buffer.compare(ours, theirs) !== 0) return from + ours.findIndex((byte, i) => byte !== theirs[i])
+    }
+    return -1
   }
 
   /** Gives QEMU's board what ours has. */
   copy(): void {
     for (const first of DATA) this.#theirs.write(first * PAGE, this.#ours.read(first * PAGE, RUN_BYTES))
+    this.#theirs.write(READBACK * PAGE, this.#ours.read(READBACK * PAGE, MAX_LENGTH))
   }
 
   #same(address: number, length: number): boolean {

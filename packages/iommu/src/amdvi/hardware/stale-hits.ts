@@ -42,14 +42,7 @@ export class StaleHits {
   }
 
   /** The same for an access that passed as it is. */
-  checkPassed(
-    deviceTable: number,
-    pages: number,
-    requester: number,
-    hi: number,
-    lo: number,
-    write: boolean,
-  ): void {
+  checkPassed(deviceTable: number, pages: number, requester: number, hi: number, lo: number, write: boolean): void {
     this.check(deviceTable, pages, requester, hi, lo, write, this.memory.frameIndex(frameOf(hi, lo)))
   }
 }

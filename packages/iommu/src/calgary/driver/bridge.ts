@@ -53,7 +53,7 @@ export class DriverBridge {
     this.#base = Register.bridge[index]!
     const stuff = this.#read(Register.debug[index]! + DebugRegister.busRange)
     this.firstBus = (stuff >>> BusRange.firstShift) & BusRange.busMask
-    this.lastBus = ((stuff >>> BusRange.lastShift) & BusRange.busMask) || this.firstBus
+    this.lastBus = (stuff >>> BusRange.lastShift) & BusRange.busMask || this.firstBus
   }
 
   /** Peripheral windows that firmware opened: ranges [first byte, byte behind], in whole MiB. */
@@ -63,10 +63,7 @@ export class DriverBridge {
       if (first <= last) found.push([first * MEBIBYTE, (last + 1) * MEBIBYTE])
     }
     const { memory1BaseLow, memory1BaseHigh, memory1Limit } = BridgeRegister
-    add(
-      mebibyteOf(this.#get(memory1BaseHigh), this.#get(memory1BaseLow)),
-      mebibyteOf(0, this.#get(memory1Limit)),
-    )
+    add(mebibyteOf(this.#get(memory1BaseHigh), this.#get(memory1BaseLow)), mebibyteOf(0, this.#get(memory1Limit)))
     if ((this.#get(BridgeRegister.config) & BridgeConfig.memory2Enable) !== 0) {
       const { memory2BaseLow, memory2BaseHigh, memory2LimitLow, memory2LimitHigh } = BridgeRegister
       add(

@@ -9,14 +9,7 @@
  */
 import type { RegisterFile } from '../../register-file.ts'
 import type { CalgaryPersonality } from '../personalities.ts'
-import {
-  BridgeConfig,
-  BridgeRegister,
-  CalIoc2Register,
-  DebugRegister,
-  Migration,
-  Register,
-} from '../spec/registers.ts'
+import { BridgeConfig, BridgeRegister, CalIoc2Register, DebugRegister, Migration, Register } from '../spec/registers.ts'
 
 const WHOLE_MEBIBYTES = 0xfff0_0000 | 0
 const CONFIG =

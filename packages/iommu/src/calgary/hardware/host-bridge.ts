@@ -83,7 +83,7 @@ export class HostBridge {
   }
 
   get lastBus(): number {
-    return ((this.#stuff >>> BusRange.lastShift) & BusRange.busMask) || this.firstBus
+    return (this.#stuff >>> BusRange.lastShift) & BusRange.busMask || this.firstBus
   }
 
   /** The CPU reads the register at `offset` of this bridge: what it holds then. Reading PMCR in soft stop forces hard stop. */

@@ -27,10 +27,20 @@ const LEAF_PAGE =
   IotlbDescriptor.drainReads |
   IotlbDescriptor.drainWrites
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const OK = DriverStatus.ok
+const RING = DESCRIPTORS_PER_PAGE
+const DESCRIPTOR = DESCRIPTOR_BYTES
+const DOMAIN_SHIFT = IotlbDescriptor.domainShift
+const LEAF_ONLY = InvalidationAddress.leafOnly
+const { queueTail: QUEUE_TAIL, faultStatus: FAULT_STATUS } = Register
+const STOPPED = FaultStatus.queueError | FaultStatus.timeout
+const WAIT = DescriptorType.wait | WaitDescriptor.statusWrite | WaitDescriptor.fence
+
 export class DriverQueue {
   /** Page of the descriptors, page of the status word. */
-  readonly frame: number = -1
-  readonly statusFrame: number = -1
+  declare readonly frame: number
+  declare readonly statusFrame: number
   /** The unit caches interrupt remapping entries. */
   remapsInterrupts = false
   declare private readonly port: DriverPort
@@ -40,6 +50,8 @@ export class DriverQueue {
   /** Descriptors since the unit last answered: the ring must not overtake itself. */
   #pending = 0
   #sequence = 0
+  /** Virtual ns until which the unit must answer; a double in a typed array is not boxed. */
+  readonly #deadline = new Float64Array(1)
 
   constructor(port: DriverPort, base: number, frame: number, statusFrame: number, timeout: number) {
     this.port = port
@@ -77,14 +89,9 @@ export class DriverQueue {
 
   /** The same for one page, leaf entries only. */
   page(domain: number, hi: number, lo: number): number {
-    if (this.#pending < DESCRIPTORS_PER_PAGE - 2) {
-      this.#store(
-        LEAF_PAGE | (domain << IotlbDescriptor.domainShift),
-        0,
-        (lo & ~0xfff) | InvalidationAddress.leafOnly,
-        hi,
-      )
-      return DriverStatus.ok
+    if (this.#pending < RING - 2) {
+      this.#store(LEAF_PAGE | (domain << DOMAIN_SHIFT), 0, (lo & ~0xfff) | LEAF_ONLY, hi)
+      return OK
     }
     return this.translations(Granularity.page, domain, hi, lo, 0, true)
   }
@@ -101,11 +108,11 @@ export class DriverQueue {
 
   /** Waits until all that was pushed has taken effect: ok or timedOut. */
   complete(): number {
-    if (this.#pending === 0) return DriverStatus.ok
-    const deadline = this.port.now() + this.timeout
-    if (!this.#wait(deadline)) return DriverStatus.timedOut
+    if (this.#pending === 0) return OK
+    this.#deadline[0] = this.port.now() + this.timeout
+    if (!this.#wait()) return DriverStatus.timedOut
     this.#pending = 0
-    return DriverStatus.ok
+    return OK
   }
 
   #push(word0: number, word1: number, word2: number, word3: number): number {
@@ -120,26 +127,21 @@ export class DriverQueue {
 
   #store(word0: number, word1: number, word2: number, word3: number): void {
     this.port.storeCoherent128(this.frame, this.#tail * 2, word1, word0, word3, word2)
-    this.#tail = (this.#tail + 1) & (DESCRIPTORS_PER_PAGE - 1)
+    this.#tail = (this.#tail + 1) & (RING - 1)
     this.#pending++
   }
 
-  #wait(deadline: number): boolean {
-    const port = this.port
-    if (this.#pending > DESCRIPTORS_PER_PAGE - 2) return false
+  #wait(): boolean {
+    const { port, statusFrame } = this
+    if (this.#pending > RING - 2) return false
     const sequence = (this.#sequence = (this.#sequence + 1) | 0)
-    this.#store(
-      DescriptorType.wait | WaitDescriptor.statusWrite | WaitDescriptor.fence,
-      sequence,
-      this.statusFrame << 12,
-      this.statusFrame >>> 20,
-    )
-    port.write32(this.base + Register.queueTail, this.#tail * DESCRIPTOR_BYTES)
-    for (let poll = 1; port.loadLow(this.statusFrame, 0) !== sequence; poll++) {
+    this.#store(WAIT, sequence, statusFrame << 12, statusFrame >>> 20)
+    port.write32(this.base + QUEUE_TAIL, this.#tail * DESCRIPTOR)
+    for (let poll = 1; port.loadLow(statusFrame, 0) !== sequence; poll++) {
       if (poll % POLLS_PER_CHECK === 0) {
-        const error = port.read32(this.base + Register.faultStatus) & (FaultStatus.queueError | FaultStatus.timeout)
-        if (error !== 0) return this.#recover(error, deadline)
-        if (port.now() > deadline) return false
+        const error = port.read32(this.base + FAULT_STATUS) & STOPPED
+        if (error !== 0) return this.#recover(error)
+        if (port.now() > this.#deadline[0]!) return false
       }
       port.relax()
     }
@@ -148,7 +150,7 @@ export class DriverQueue {
 
   // The queue stopped: at a bad descriptor, so memory of ours was damaged, or because a device did not answer, and our wait is lost. Make the
   // bad slot harmless, go on, and forget everything to make up for what may not have been done.
-  #recover(error: number, deadline: number): boolean {
+  #recover(error: number): boolean {
     const port = this.port
     if ((error & FaultStatus.queueError) !== 0) this.#repair()
     port.write32(this.base + Register.faultStatus, error)
@@ -156,7 +158,7 @@ export class DriverQueue {
     this.contexts(Granularity.global, 0, 0)
     this.translations(Granularity.global, 0, 0, 0, 0, false)
     if (this.remapsInterrupts) this.interrupts(-1)
-    return this.#wait(deadline)
+    return this.#wait()
   }
 
   #repair(): void {

@@ -48,7 +48,7 @@ export class CommandSlots {
     for (let id = 0; id < count; id++) {
       const { buffer, address } = pages[Math.floor(id / LISTS_PER_PAGE)]!
       const at = (id % LISTS_PER_PAGE) * LIST_BYTES
-      this.listWord[id] = buffer.at(at) >> 2
+      this.listWord[id] = buffer.at(at) >>> 2
       this.listHigh[id] = Math.floor((address + at) / 0x1_0000_0000)
       this.listLow[id] = (address + at) % 0x1_0000_0000
     }

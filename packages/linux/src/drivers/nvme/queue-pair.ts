@@ -64,8 +64,8 @@ export class QueuePair {
     this.#dma = dma
     this.#registers = registers
     this.#words = submissions.buffer.memory.words
-    this.#sq = submissions.buffer.at(0) >> 2
-    this.#cq = completions.buffer.at(0) >> 2
+    this.#sq = submissions.buffer.at(0) >>> 2
+    this.#cq = completions.buffer.at(0) >>> 2
     this.#tailDoorbell = Register.doorbells + 2 * id * doorbellStride
     this.#headDoorbell = Register.doorbells + (2 * id + 1) * doorbellStride
   }

@@ -106,7 +106,7 @@ export class BlkbackConnection {
     this.#ring = new BackRing(kernel.platform.memory, ringSlot, BLKIF_RING_SLOTS, layout.slotSize)
     this.#port = port
     this.#copyPfn = page!.pfn
-    this.#copy = page!.at(0) >> 2
+    this.#copy = page!.at(0) >>> 2
     this.#dataSlots = dataSlots
     this.#idle = kernel.queue(`requests of domain ${options.frontend} to end`)
     for (let i = 0; i < BLKIF_RING_SLOTS; i++) {

@@ -29,7 +29,7 @@ class Ring {
   }
 
   protected base(): number {
-    return this.memory.frameOffset(this.#pfn) >> 2
+    return this.memory.frameOffset(this.#pfn) >>> 2
   }
 
   protected get(field: number): number {

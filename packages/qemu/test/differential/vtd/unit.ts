@@ -1,9 +1,10 @@
 /** Programs a VT-d unit of either board, and reads its state: registers and memory, nothing else. */
 import { vtd } from '@iospace/iommu/spec'
-import type { Board } from '../boards/index.ts'
+import type { Board } from '../../boards/index.ts'
+import { ABSENT, ARENA, ARENA_FRAMES, DATA, PAGE, QUEUE, RUN_BYTES, SPARE_BYTE } from '../memory-map.ts'
+import { STORE_AT, STORE_BYTES, WAIT_STATUS } from '../memory-map.ts'
 import type { Operation, Words } from './operation.ts'
-import { ABSENT, ARENA, ARENA_FRAMES, CONTEXTS, DATA, PAGE, QUEUE, REQUESTERS, ROOTS } from './world.ts'
-import { FRESH_TABLES, RUN_BYTES, STORE_AT, STORE_BYTES, WAIT_STATUS } from './world.ts'
+import { CONTEXTS, FRESH_TABLES, REQUESTERS, ROOTS } from './world.ts'
 
 const {
   Register,
@@ -22,8 +23,6 @@ const { IotlbDescriptor, ContextDescriptor, WaitDescriptor, InvalidationAddress 
 export type FaultWords = readonly [lo: number, hi: number, source: number, top: number]
 
 const QUEUE_BYTES = PAGE
-/** Byte offset in the page of the wait status where a word may be written that nobody reads. */
-const SPARE_WORD = 64
 const DESCRIPTOR = vtd.DESCRIPTOR_BYTES
 
 export class VtdUnit {
@@ -191,7 +190,7 @@ export class VtdUnit {
     const status = this.#read(Register.faultStatus)
     const head = this.#read(Register.queueHead)
     // As Linux does: a harmless wait, which for QEMU must write something, in the bad slot, the error cleared, the tail written once more.
-    this.#slot(at, [DescriptorType.wait | WaitDescriptor.statusWrite, 0, (WAIT_STATUS << 12) + SPARE_WORD, 0])
+    this.#slot(at, [DescriptorType.wait | WaitDescriptor.statusWrite, 0, (WAIT_STATUS << 12) + SPARE_BYTE, 0])
     this.#write(Register.faultStatus, FaultStatus.queueError)
     this.#write(Register.queueTail, this.#tail)
     this.board.settle()

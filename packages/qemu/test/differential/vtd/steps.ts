@@ -1,7 +1,8 @@
 /** The single steps that random episodes are made of, and what a generator remembers of them. */
-import type { Dma, Operation } from './operation.ts'
+import { MAX_LENGTH, PAGE, STORE_AT, STORE_BYTES } from '../memory-map.ts'
+import type { Operation, Transfer } from './operation.ts'
 import { indexOf, sound, type Level, type Values } from './values.ts'
-import { MAX_LENGTH, PAGE, REQUESTERS, STORE_AT, STORE_BYTES, tablesOf } from './world.ts'
+import { REQUESTERS, tablesOf } from './world.ts'
 
 export interface Place {
   readonly level: Level
@@ -41,7 +42,7 @@ export class Steps {
     const length = v.chance(85) ? short : v.chance(50) ? 1 + v.below(MAX_LENGTH) : PAGE - (lo & (PAGE - 1)) + short
     const bounded = Math.min(length, MAX_LENGTH)
     const at = STORE_AT + v.below(STORE_BYTES - bounded)
-    const dma: Dma = { kind: 'dma', requester, write, hi, lo, length: bounded, at, keep: v.chance(3) }
+    const dma: Transfer = { kind: 'dma', requester, write, hi, lo, length: bounded, at, keep: v.chance(3) }
     this.push(dma)
     // Once more, the other way: what is cached shows.
     if (v.chance(20)) this.push({ ...dma, write: !write })

@@ -1,9 +1,9 @@
 /** One of the two boards of a differential run: carries out operations and tells all that can be seen of them from outside. */
 import { hexBytes } from '@iospace/wire'
-import type { Board } from '../boards/index.ts'
-import type { Dma, Operation } from './operation.ts'
-import { VtdUnit, type FaultWords } from './vtd-unit.ts'
-import { PAGE, READBACK } from './world.ts'
+import type { Board } from '../../boards/index.ts'
+import type { Transfer, Operation } from './operation.ts'
+import { VtdUnit, type FaultWords } from './unit.ts'
+import { PAGE, READBACK } from '../memory-map.ts'
 
 /** Fault status and record after a transfer. */
 export interface FaultView {
@@ -39,13 +39,13 @@ export class Side {
     return operation.write ? this.#store(operation) : this.#fetch(operation)
   }
 
-  #store({ requester, hi, lo, at, length, keep }: Dma): Observation {
+  #store({ requester, hi, lo, at, length, keep }: Transfer): Observation {
     this.board.devices.get(requester)!.store(hi, lo, at, length)
     this.board.settle()
     return { result: 0, fault: this.unit.faults(keep), seen: null, readback: null }
   }
 
-  #fetch({ requester, hi, lo, length, keep }: Dma): Observation {
+  #fetch({ requester, hi, lo, length, keep }: Transfer): Observation {
     const { board, unit } = this
     const device = board.devices.get(requester)!
     device.fetch(hi, lo, 0, length)

@@ -1,36 +1,40 @@
-/** Runs episodes on both boards and compares them step by step. */
+/** VT-d: runs episodes on both boards and compares them step by step. */
 import type { VtdPersonality } from '@iospace/iommu/hardware'
 import { DmaOutcome } from '@iospace/machine'
-import { hexBytes } from '@iospace/wire'
-import { ownBoard, qemuBoard } from '../boards/index.ts'
+import { hex, hexBytes } from '@iospace/wire'
+import { ownBoard, qemuBoard } from '../../boards/index.ts'
+import { Data } from '../data.ts'
+import type { KnownDeviation } from '../deviation.ts'
+import { piecesOf } from '../dma.ts'
+import type { Failure, Lane } from '../lane.ts'
+import { PAGE, READBACK } from '../memory-map.ts'
+import { THRESHOLDS } from '../thresholds.ts'
 import { Cached, invalidationOf, type CachedContext } from './cached.ts'
-import { Coverage } from './coverage.ts'
-import { Data } from './data.ts'
-import type { Deviation } from './deviations.ts'
+import { VtdCoverage } from './coverage.ts'
+import { explanations } from './explanations.ts'
+import { generateEpisode } from './generate.ts'
+import { describeDifference, describeOperation } from './print.ts'
 import { compare, reasonOf, type Difference, type Touched } from './difference.ts'
-import type { Dma, Episode, Operation } from './operation.ts'
+import type { Operation, Transfer, VtdEpisode } from './operation.ts'
 import { Side, type Observation } from './side.ts'
 import { Tables, type Walk } from './tables.ts'
-import { PAGE, READBACK, REQUESTERS } from './world.ts'
+import { REQUESTERS } from './world.ts'
 
-/** A difference that nothing explains. */
-export interface Failure {
-  readonly episode: Episode
-  /** Index of the operation that showed it; −1 for memory compared at the end. */
-  readonly index: number
-  readonly difference: Difference | null
-}
-
+/** So many operations, that the rarest things come up often enough whatever the seed. */
+const WHOLE_RUN = 1.3 * THRESHOLDS.operations
 /** Wide enough that nothing is ever put out: QEMU's cache is larger than what an episode uses, too. */
 const CACHE = { sets: 1024, ways: 16 } as const
 /** QEMU caches no directories. */
 const NONE = { sets: 4, ways: 0 } as const
 
-export class DifferentialRun implements Disposable {
-  readonly coverage = new Coverage()
-  /** How often each deviation explained a difference. */
+export class VtdLane implements Lane<Operation> {
+  readonly title: string
+  readonly options: string
+  readonly wholeRun: number
+  readonly deviations: readonly KnownDeviation[]
   readonly explained = new Map<string, number>()
-  readonly #deviations: readonly Deviation[]
+  readonly coverage: VtdCoverage
+  readonly #addressBits: 39 | 48
   readonly #own: ReturnType<typeof ownBoard>
   readonly #ours: Side
   readonly #qemu: Side
@@ -41,8 +45,17 @@ export class DifferentialRun implements Disposable {
   #outcomes: number[] = []
 
   /** `changes` are to our unit: for runs that must find it out. */
-  constructor(addressBits: 39 | 48, deviations: readonly Deviation[], changes: Partial<VtdPersonality> = {}) {
-    this.#deviations = deviations
+  constructor(
+    addressBits: 39 | 48,
+    deviations: readonly KnownDeviation[],
+    { wholeRun = WHOLE_RUN, ...changes }: Partial<VtdPersonality> & { readonly wholeRun?: number } = {},
+  ) {
+    this.wholeRun = wholeRun
+    this.title = `VT-d, ${addressBits} bits`
+    this.options = `--unit vtd --bits ${addressBits}`
+    this.deviations = deviations
+    this.coverage = new VtdCoverage(addressBits === 39 ? [3] : [3, 4])
+    this.#addressBits = addressBits
     const shapes = { iotlb: CACHE, iotlb2M: CACHE, iotlb1G: CACHE, directories: NONE }
     this.#own = ownBoard(addressBits, { ...shapes, collapseFaults: true, ...changes })
     const { machine, personality } = this.#own
@@ -60,22 +73,30 @@ export class DifferentialRun implements Disposable {
     this.#qemu.board[Symbol.dispose]()
   }
 
-  /** Runs `episode` from a fresh state. Null when every difference is explained. */
-  run(episode: Episode): Failure | null {
-    for (const { unit } of [this.#ours, this.#qemu]) unit.reset(episode.queued, this.#data.fresh)
+  generate(seed: number, number: number): VtdEpisode {
+    return generateEpisode(seed, number, this.#addressBits)
+  }
+
+  describe(operation: Operation): string {
+    return describeOperation(operation)
+  }
+
+  run(episode: VtdEpisode): Failure | null {
     this.#data.restart()
+    for (const { unit } of [this.#ours, this.#qemu]) unit.reset(episode.queued, this.#data.fresh)
     this.#clear()
     for (const [index, operation] of episode.operations.entries()) {
       const difference = operation.kind === 'dma' ? this.#transfer(operation) : this.#command(operation)
       this.coverage.operations++
-      if (difference !== null && !this.#explain(difference)) return { episode, index, difference }
+      if (difference !== null && !this.#explain(difference)) return { index, text: describeDifference(difference) }
     }
     this.coverage.partialInvalidations += this.#cached.partial
     this.#cached.partial = 0
-    return this.#data.same() ? null : { episode, index: -1, difference: null }
+    const at = this.#data.difference()
+    return at < 0 ? null : { index: -1, text: `memory differs at the end, first at ${hex(at)}` }
   }
 
-  #command(operation: Exclude<Operation, Dma>): Difference | null {
+  #command(operation: Exclude<Operation, Transfer>): Difference | null {
     const ours = this.#ours.perform(operation)
     const qemu = this.#qemu.perform(operation)
     const parts = compare(ours, qemu)
@@ -90,7 +111,7 @@ export class DifferentialRun implements Disposable {
     return parts.length === 0 ? null : { operation, parts, ours, qemu, touched: [], context: undefined, passing: false }
   }
 
-  #transfer(operation: Dma): Difference | null {
+  #transfer(operation: Transfer): Difference | null {
     const { requester, write } = operation
     const pieces = piecesOf(operation)
     const now = this.#walk(pieces[0]!, undefined)
@@ -134,11 +155,11 @@ export class DifferentialRun implements Disposable {
     this.#lookAhead()
   }
 
-  #walk({ requester, hi, lo, write }: Dma, context: CachedContext | undefined): Walk {
+  #walk({ requester, hi, lo, write }: Transfer, context: CachedContext | undefined): Walk {
     return this.#tables.walk(this.#ours.unit.root, requester, hi, lo, write, context)
   }
 
-  #touch(piece: Dma, context: CachedContext | undefined): Touched {
+  #touch(piece: Transfer, context: CachedContext | undefined): Touched {
     const { requester, hi, lo } = piece
     const walk = this.#walk(piece, context)
     const foreign = walk.context === null ? undefined : this.#cached.foreign(requester, walk.context.domain, hi, lo)
@@ -146,7 +167,7 @@ export class DifferentialRun implements Disposable {
   }
 
   // A piece that went through.
-  #remember({ requester, hi, lo, write }: Dma, { cached, walk }: Touched): void {
+  #remember({ requester, hi, lo, write }: Transfer, { cached, walk }: Touched): void {
     const { outcome, context, leafLevel, frame, rights } = walk
     if (cached !== undefined) cached.renewed ||= (cached.rights & (write ? 2 : 1)) === 0
     else if (outcome >= 0 && context !== null && leafLevel > 0)
@@ -154,7 +175,7 @@ export class DifferentialRun implements Disposable {
   }
 
   // `now` is the walk of memory as it is: what went otherwise came out of a cache.
-  #count({ requester, lo, write, length, at }: Dma, now: Walk, outcome: number, { seen, fault }: Observation): void {
+  #count({ requester, lo, write, length, at }: Transfer, now: Walk, outcome: number, { seen, fault }: Observation): void {
     const through = passes(outcome)
     let stale = through !== now.outcome >= 0
     const address = now.outcome * PAGE + (lo & 0xfff)
@@ -175,7 +196,7 @@ export class DifferentialRun implements Disposable {
       ...(rest.length > 0 ? [rest] : []),
     ]
     for (const parts of needed) {
-      const known = this.#deviations.find((deviation) => deviation.explains({ ...difference, parts }))
+      const known = this.deviations.find(({ id }) => explanations[id]?.({ ...difference, parts }) === true)
       if (known === undefined) return false
       this.explained.set(known.id, (this.explained.get(known.id) ?? 0) + 1)
     }
@@ -202,18 +223,5 @@ const done = (result: number): boolean => result === 0 || (result & 3) !== 0
 
 /** The IOMMU let it through, whether or not anything was there. */
 const passes = (outcome: number): boolean => outcome > 0 || outcome === DmaOutcome.unclaimed
-
-/** A transfer page by page, as both boards' edu makes it. */
-function piecesOf(operation: Dma): Dma[] {
-  const pieces: Dma[] = []
-  for (let done = 0; done < operation.length;) {
-    const sum = (operation.lo >>> 0) + done
-    const length = Math.min(operation.length - done, PAGE - (sum & (PAGE - 1)))
-    const hi = sum > 0xffff_ffff ? operation.hi + 1 : operation.hi
-    pieces.push({ ...operation, hi, lo: sum | 0, length, at: operation.at + done })
-    done += length
-  }
-  return pieces
-}
 
 const silent = { domain() {}, device() {}, hypercall() {}, map() {}, unmap() {}, dma() {}, fault() {} }

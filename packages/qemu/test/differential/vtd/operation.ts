@@ -2,6 +2,9 @@
  * One step of a differential run. Addresses and entries are (hi, lo) halves or little-endian words, frames are machine frames, so an
  * operation is plain data that can be printed and replayed.
  */
+import type { Dma } from '../dma.ts'
+import type { Episode } from '../lane.ts'
+
 export type Operation =
   /** Stores entry `index` of second-stage table `frame`. */
   | { readonly kind: 'entry'; readonly frame: number; readonly index: number; readonly hi: number; readonly lo: number }
@@ -29,30 +32,18 @@ export type Operation =
     }
   /** A queue descriptor as it stands, and the recovery from what it may do. */
   | { readonly kind: 'descriptor'; readonly words: Words }
-  | Dma
+  | Transfer
 
-export interface Dma {
-  readonly kind: 'dma'
-  readonly requester: number
-  readonly write: boolean
-  readonly hi: number
-  readonly lo: number
-  readonly length: number
-  /** Where in the device's buffer the bytes of a write are. */
-  readonly at: number
+export interface Transfer extends Dma {
   /** The fault record stays for the next operation to run into. */
   readonly keep: boolean
 }
 
 export type Words = readonly [number, number, number, number]
 
-/** A sequence of operations on a fresh unit. */
-export interface Episode {
-  readonly seed: number
-  readonly number: number
+export interface VtdEpisode extends Episode<Operation> {
   /** Whether invalidations go through the queue or through the registers. */
   readonly queued: boolean
   /** All requesters use the same two domains, and each change is invalidated before anything else happens. */
   readonly shared: boolean
-  readonly operations: readonly Operation[]
 }

@@ -1,16 +1,17 @@
 /** Random episodes. An episode depends on its seed and number only, never on what a unit answered. */
 import { Random } from '@iospace/machine'
-import type { Episode, Operation } from './operation.ts'
+import { ABSENT, PAGE, STORE_AT } from '../memory-map.ts'
+import type { Operation, VtdEpisode } from './operation.ts'
 import { Steps } from './steps.ts'
 import { goodRoot, indexOf, sound, Values } from './values.ts'
-import { ABSENT, PAGE, REQUESTERS, ROOTS, STORE_AT, tablesOf } from './world.ts'
+import { REQUESTERS, ROOTS, tablesOf } from './world.ts'
 
 export const OPERATIONS_PER_EPISODE = 800
 /** Ways down that each requester begins with. */
 const FIRST_WAYS = 14
 
 /** Three of four episodes use the queue; every fifth shares its domains. `addressBits` are those of the units. */
-export function generateEpisode(seed: number, number: number, addressBits: 39 | 48): Episode {
+export function generateEpisode(seed: number, number: number, addressBits: 39 | 48): VtdEpisode {
   const shared = number % 5 === 4
   const values = new Values(new Random(Math.imul(seed, 0x9e37_79b1) ^ number), addressBits, shared)
   return { seed, number, queued: number % 4 !== 3, shared, operations: new Generator(values, shared).run() }

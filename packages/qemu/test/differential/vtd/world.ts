@@ -1,21 +1,12 @@
-/** Where everything lies in a differential run. Both boards have the same 64 MiB of RAM and the same three edu devices. */
-import { EDU_FUNCTIONS } from '../boards/index.ts'
+/** Tables of a VT-d run, in the memory of both boards. */
+import { READBACK } from '../memory-map.ts'
 
-export const PAGE = 4096
-
-/** Everything from `ARENA` on is cleared for each episode. */
-export const ARENA = 0x2000
-export const ARENA_FRAMES = 0x100
-export const QUEUE = 0x2000
-export const WAIT_STATUS = 0x2001
 /** Two root tables, and two context tables that both of them name: of bus 0 and of bus 1. */
 export const ROOTS = [0x2002, 0x2003] as const
 export const CONTEXTS = [0x2004, 0x2005] as const
 
-/** No RAM, and nothing else either. */
-export const ABSENT = 0x3_0000
-
-export const REQUESTERS: readonly number[] = EDU_FUNCTIONS
+/** Two edu devices of bus 0, and one behind the root port. */
+export const REQUESTERS: readonly number[] = [0x18, 0x20, 0x100]
 /** Domain ids: two for each requester, so that what one caches is never the other's. */
 export const domainsOf = (requester: number): readonly [number, number] => {
   const first = 1 + 2 * REQUESTERS.indexOf(requester)
@@ -47,20 +38,6 @@ export const INDICES: Readonly<Record<1 | 2 | 3 | 4, readonly number[]>> = {
   1: [0, 1, 2, 7],
 }
 
-/**
- * What a device has fetched it stores here for us to see. The frame's I/O address is its own number, so that a device that passes
- * untranslated finds it too.
- */
-export const READBACK = 0x3f0
-
-/** First frames of the runs that leaves lead to: with pages of 2 MiB and 1 GiB, {@link INDICES} reach these too. */
-export const DATA = [0x0, 0x200, 0x600] as const
-/** A transfer may cross into the frame behind the last one that is named. */
-export const DATA_FRAMES = 9
-
-/** Bytes of a run of data frames. */
-export const RUN_BYTES = DATA_FRAMES * PAGE
-
 /** The stores that a fresh start lays out: both root tables, and each domain's way to {@link READBACK}. */
 export const FRESH_TABLES: readonly { readonly frame: number; readonly index: number; readonly entry: number }[] = [
   ...ROOTS.flatMap((root) => CONTEXTS.map((frame, bus) => ({ frame: root, index: 2 * bus, entry: (frame << 12) | 1 }))),
@@ -77,8 +54,3 @@ function wayToReadback(domain: number) {
     entry: (path[i + 1]! << 12) | 3,
   }))
 }
-
-/** Bytes of an edu buffer: below, what was fetched; above, what is stored. */
-export const STORE_AT = 2048
-export const STORE_BYTES = 2047
-export const MAX_LENGTH = 1500

@@ -1,6 +1,6 @@
 /** Compares what two boards let see of one operation. */
 import type { CachedContext, CachedPage } from './cached.ts'
-import type { Dma, Operation } from './operation.ts'
+import type { Transfer, Operation } from './operation.ts'
 import type { FaultView, Observation } from './side.ts'
 import type { Walk } from './tables.ts'
 
@@ -58,7 +58,7 @@ function compareFaults(ours: FaultView | null, qemu: FaultView | null, part: Par
 export const reasonOf = (view: FaultView | null): number => (view?.record ?? [0, 0, 0, 0])[3] & 0xff
 
 /** The record is of page `index` of a transfer. */
-export function recordNames(view: FaultView | null, { hi, lo }: Dma, index: number): boolean {
+export function recordNames(view: FaultView | null, { hi, lo }: Transfer, index: number): boolean {
   const record = view?.record ?? null
   return record !== null && ((record[0] ^ (lo + index * 4096)) & ~0xfff) === 0 && record[1] >>> 0 === hi >>> 0
 }

@@ -1,7 +1,8 @@
 /** Random words and addresses, sound and corrupt, from one source of chance. */
 import type { Random } from '@iospace/machine'
+import { ABSENT, DATA } from '../memory-map.ts'
 import type { Words } from './operation.ts'
-import { ABSENT, CONTEXTS, DATA, domainsOf, INDICES, REQUESTERS, tablesOf } from './world.ts'
+import { CONTEXTS, domainsOf, INDICES, REQUESTERS, tablesOf } from './world.ts'
 
 export type Level = 1 | 2 | 3 | 4
 

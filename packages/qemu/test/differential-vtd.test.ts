@@ -1,0 +1,52 @@
+/**
+ * The same random operations on QEMU's VT-d unit and on ours: tables (corrupt ones too), invalidations (too few of them too), DMA both
+ * ways. What a device saw, what memory holds and what the fault record says must be the same, but for QEMU's known deviations.
+ */
+import { expect, test } from 'vitest'
+import { runLane } from './differential/lane.ts'
+import { explanations } from './differential/vtd/explanations.ts'
+import { generateEpisode, OPERATIONS_PER_EPISODE } from './differential/vtd/generate.ts'
+import { VtdLane } from './differential/vtd/lane.ts'
+import { deviationsOf, expectReplay, LIMIT, runWhole } from './differential-lanes.ts'
+import { qemuTest } from './qemu.ts'
+
+const deviations = deviationsOf('vtd')
+
+qemuTest('QEMU and our model agree over a whole run of units with tables of 3 and 4 levels', LIMIT, () => {
+  using lane = new VtdLane(48, deviations)
+  expect(runWhole(lane).problems).toEqual([])
+})
+
+qemuTest('QEMU and our model agree over a shorter run of 39-bit units', LIMIT, () => {
+  using lane = new VtdLane(39, deviations)
+  expect(runWhole(lane, 4000).problems).toEqual([])
+})
+
+qemuTest('a difference that nothing explains is made small, printed as a command, and the command shows it again', LIMIT, () => {
+  // At least a way down, a transfer that caches it, and one that needs more.
+  expectReplay('vtd', ['--unit', 'vtd', '--bits', '39'], 'cached-rights-are-final', 12)
+})
+
+qemuTest('a unit that remembers nothing is found out: QEMU serves what was not invalidated', LIMIT, () => {
+  const none = { sets: 4, ways: 0 }
+  using lane = new VtdLane(39, deviations, { iotlb: none, iotlb2M: none, iotlb1G: none })
+  expect(runLane(lane, { seed: 1, operations: 4000 }).failure).not.toBeNull()
+})
+
+qemuTest('a known deviation that never occurs, and what was met too seldom, are problems', LIMIT, () => {
+  const made = { id: 'made-up', reason: '', reference: '' }
+  using lane = new VtdLane(39, [...deviations, made], { wholeRun: 1 })
+  const { problems } = runLane(lane, { seed: 1 })
+  expect(problems).toContain('known deviation that does not occur: made-up')
+  expect(problems).toContain(`operations: ${lane.coverage.operations} of 20000`)
+})
+
+test('each deviation has its explanation, and each explanation its deviation', () => {
+  expect(deviations.map(({ id }) => id).toSorted()).toEqual(Object.keys(explanations).toSorted())
+})
+
+test('an episode depends on its seed and number only', () => {
+  expect(generateEpisode(7, 3, 48)).toEqual(generateEpisode(7, 3, 48))
+  expect(generateEpisode(7, 3, 48)).not.toEqual(generateEpisode(8, 3, 48))
+  expect(generateEpisode(7, 3, 48).operations.length).toBeGreaterThanOrEqual(OPERATIONS_PER_EPISODE)
+})
