@@ -8,6 +8,7 @@ export function fakeHost(
   let time = 0
   const terminal = (key: 'out' | 'err') => ({
     write: (text: string) => void (written[key] += text),
+    drained: async () => true,
     isTerminal: options.terminal ?? false,
     colours: false,
     columns: options.columns ?? 80,

@@ -67,7 +67,8 @@ export const FLOORS: readonly Floor[] = [
     name: QEMU,
     folder: 'packages/qemu',
     floor: 5,
-    may: [WIRE, MACHINE, IOMMU],
+    // Of the devices the one that QEMU has too, for its tests on our board.
+    may: [WIRE, MACHINE, IOMMU, DEVICES],
     simulation: false,
     host: [...TESTS, 'src/**'],
   },

@@ -5,3 +5,6 @@
 export const IOSPACE_VENDOR = 0xf0f0
 export const NVME_DEVICE = 0x0010
 export const ROGUE_DEVICE = 0x0bad
+/** QEMU's educational device. */
+export const EDU_VENDOR = 0x1234
+export const EDU_DEVICE = 0x11e8

@@ -1,4 +1,5 @@
 export * from './block-store.ts'
+export * from './edu/index.ts'
 export * from './ids.ts'
 export * from './nvme/index.ts'
 export * from './rogue.ts'

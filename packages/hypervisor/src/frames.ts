@@ -64,40 +64,40 @@ export class FrameTable {
 
   /** Owner of frame `index`, or −1 when it is free or does not exist. */
   owner(index: number): number {
-    return index >= 0 && index < this.frames && this.words[2 * index]! < 0
-      ? this.words[2 * index + 1]! >>> OWNER_SHIFT
+    return index >= 0 && index < this.frames && this.words[index << 1]! < 0
+      ? this.words[(index << 1) | 1]! >>> OWNER_SHIFT
       : -1
   }
 
   /** General references of a frame in use. */
   count(index: number): number {
-    return this.words[2 * index]! & COUNT
+    return this.words[index << 1]! & COUNT
   }
 
   typeOf(index: number): number {
-    return (this.words[2 * index]! >>> TYPE_SHIFT) & 7
+    return (this.words[index << 1]! >>> TYPE_SHIFT) & 7
   }
 
   typeCount(index: number): number {
-    return this.words[2 * index + 1]! & TYPE_COUNT
+    return this.words[(index << 1) | 1]! & TYPE_COUNT
   }
 
   pinned(index: number): boolean {
-    return (this.words[2 * index]! & PINNED) !== 0
+    return (this.words[index << 1]! & PINNED) !== 0
   }
 
   /** True when `domid` owns the frame and has not given it back. */
   belongsTo(index: number, domid: number): boolean {
     if (index < 0 || index >= this.frames) return false
     return (
-      (this.words[2 * index]! & (USED | ALLOCATED)) === (USED | ALLOCATED) &&
-      this.words[2 * index + 1]! >>> OWNER_SHIFT === domid
+      (this.words[index << 1]! & (USED | ALLOCATED)) === (USED | ALLOCATED) &&
+      this.words[(index << 1) | 1]! >>> OWNER_SHIFT === domid
     )
   }
 
   /** Whether frame `index` is nobody's yet, or again. */
   isFree(index: number): boolean {
-    return this.words[2 * index]! >= 0
+    return this.words[index << 1]! >= 0
   }
 
   /** A zeroed frame for `domid`, below 2^`addressBits` bytes, chosen by the seed; −1 when there is none. It holds the owner's reference. */
@@ -125,44 +125,44 @@ export class FrameTable {
 
   /** Gives the free frame `index` to `domid`. */
   take(index: number, domid: number): void {
-    const info = this.words[2 * index]!
+    const info = this.words[index << 1]!
     if (info < 0) throw new InvariantError('a frame is allocated once', `frame index ${index} is in use`)
     const zone = index < this.memory.lowFrames ? LOW : HIGH
     if ((info & LISTED) !== 0) this.#unlink(index, zone)
     else this.#fresh[zone]!--
     const type = domid === DOMID.XEN ? FrameType.none << TYPE_SHIFT : WRITABLE
-    this.words[2 * index] = USED | ALLOCATED | type | 1
-    this.words[2 * index + 1] = domid << OWNER_SHIFT
+    this.words[index << 1] = USED | ALLOCATED | type | 1
+    this.words[(index << 1) | 1] = domid << OWNER_SHIFT
     this.owned[domid]!++
     if ((info & LISTED) !== 0) this.memory.fill(index * PAGE_SIZE, 0, PAGE_SIZE)
   }
 
   /** Drops the owner's own reference: the frame is freed as soon as nothing else holds it. */
   release(index: number): void {
-    if ((this.words[2 * index]! & (USED | ALLOCATED)) !== (USED | ALLOCATED))
+    if ((this.words[index << 1]! & (USED | ALLOCATED)) !== (USED | ALLOCATED))
       throw new InvariantError('a frame is given back once', `frame index ${index} is not allocated`)
-    this.words[2 * index]! &= ~ALLOCATED
+    this.words[index << 1]! &= ~ALLOCATED
     this.put(index)
   }
 
   /** Takes a general reference if `domid` owns the frame; false when it does not. */
   get(index: number, domid: number): boolean {
     if (!this.belongsTo(index, domid)) return false
-    this.words[2 * index]!++
+    this.words[index << 1]!++
     return true
   }
 
   /** What a mapping holds, in one step: a general reference, and for write access a writable-type one. 0, `ENXIO`, `EACCES`. */
   acquire(index: number, domid: number, write: boolean): number {
     if (index < 0 || index >= this.frames) return -Errno.ENXIO
-    const info = this.words[2 * index]!
-    const holder = this.words[2 * index + 1]!
+    const info = this.words[index << 1]!
+    const holder = this.words[(index << 1) | 1]!
     if ((info & (USED | ALLOCATED)) !== (USED | ALLOCATED) || holder >>> OWNER_SHIFT !== domid) return -Errno.ENXIO
     if (write) {
       if ((info & TYPE) !== WRITABLE || (holder & TYPE_COUNT) === TYPE_COUNT) return -Errno.EACCES
-      this.words[2 * index + 1] = holder + 1
+      this.words[(index << 1) | 1] = holder + 1
     }
-    this.words[2 * index] = info + 1
+    this.words[index << 1] = info + 1
     return 0
   }
 
@@ -174,29 +174,29 @@ export class FrameTable {
 
   /** Takes a general reference of a frame that is known to be in use, whoever owns it. */
   hold(index: number): void {
-    this.words[2 * index]!++
+    this.words[index << 1]!++
   }
 
   /** Drops a general reference. */
   put(index: number): void {
-    const info = this.words[2 * index]!
+    const info = this.words[index << 1]!
     if ((info & COUNT) === 0) throw new InvariantError('references are conserved', `frame index ${index} has none left`)
-    this.words[2 * index] = info - 1
+    this.words[index << 1] = info - 1
     if ((info & COUNT) === 1) this.#release(index)
   }
 
   /** Takes a writable-type reference; false when the frame is used as something else, or has too many. A general reference must be held. */
   getWritable(index: number): boolean {
-    if ((this.words[2 * index]! & TYPE) !== WRITABLE) return false
-    if ((this.words[2 * index + 1]! & TYPE_COUNT) === TYPE_COUNT) return false
-    this.words[2 * index + 1]!++
+    if ((this.words[index << 1]! & TYPE) !== WRITABLE) return false
+    if ((this.words[(index << 1) | 1]! & TYPE_COUNT) === TYPE_COUNT) return false
+    this.words[(index << 1) | 1]!++
     return true
   }
 
   putWritable(index: number): void {
-    if ((this.words[2 * index + 1]! & TYPE_COUNT) === 0)
+    if ((this.words[(index << 1) | 1]! & TYPE_COUNT) === 0)
       throw new InvariantError('type references are conserved', `frame index ${index} has none left`)
-    this.words[2 * index + 1]!--
+    this.words[(index << 1) | 1]!--
   }
 
   /**
@@ -205,8 +205,8 @@ export class FrameTable {
    */
   pin(index: number, type: number): boolean {
     if (this.pinned(index) || !this.setType(index, type, true)) return false
-    this.words[2 * index]!++
-    this.words[2 * index + 1]!++
+    this.words[index << 1]!++
+    this.words[(index << 1) | 1]!++
     return true
   }
 
@@ -219,8 +219,8 @@ export class FrameTable {
 
   /** Changes what the frame is used as; false while a type reference is held. */
   setType(index: number, type: number, pinned = false): boolean {
-    if ((this.words[2 * index + 1]! & TYPE_COUNT) !== 0) return false
-    this.words[2 * index] = (this.words[2 * index]! & ~(TYPE | PINNED)) | (type << TYPE_SHIFT) | (pinned ? PINNED : 0)
+    if ((this.words[(index << 1) | 1]! & TYPE_COUNT) !== 0) return false
+    this.words[index << 1] = (this.words[index << 1]! & ~(TYPE | PINNED)) | (type << TYPE_SHIFT) | (pinned ? PINNED : 0)
     return true
   }
 
@@ -228,9 +228,9 @@ export class FrameTable {
   outstanding(): number {
     let sum = 0
     for (let index = 0; index < this.frames; index++) {
-      const info = this.words[2 * index]!
-      if (info >= 0 || this.words[2 * index + 1]! >>> OWNER_SHIFT === DOMID.XEN) continue
-      sum += (info & COUNT) - ((info & ALLOCATED) !== 0 ? 1 : 0) + (this.words[2 * index + 1]! & TYPE_COUNT)
+      const info = this.words[index << 1]!
+      if (info >= 0 || this.words[(index << 1) | 1]! >>> OWNER_SHIFT === DOMID.XEN) continue
+      sum += (info & COUNT) - ((info & ALLOCATED) !== 0 ? 1 : 0) + (this.words[(index << 1) | 1]! & TYPE_COUNT)
     }
     return sum
   }
@@ -245,15 +245,15 @@ export class FrameTable {
   }
 
   #release(index: number): void {
-    const domid = this.words[2 * index + 1]! >>> OWNER_SHIFT
-    if ((this.words[2 * index + 1]! & TYPE_COUNT) !== 0)
+    const domid = this.words[(index << 1) | 1]! >>> OWNER_SHIFT
+    if ((this.words[(index << 1) | 1]! & TYPE_COUNT) !== 0)
       throw new InvariantError('a freed frame has no type reference', `frame index ${index}`)
-    if ((this.words[2 * index]! & ALLOCATED) !== 0)
+    if ((this.words[index << 1]! & ALLOCATED) !== 0)
       throw new InvariantError('the owner holds a reference', `frame index ${index} lost it`)
     const zone = index < this.memory.lowFrames ? LOW : HIGH
     const head = this.#head[zone]!
-    this.words[2 * index] = LISTED
-    this.words[2 * index + 1] = head
+    this.words[index << 1] = LISTED
+    this.words[(index << 1) | 1] = head
     if (head !== 0) this.words[2 * (head - 1)] = LISTED | (index + 1)
     this.#head[zone] = index + 1
     this.#listed[zone]!++
@@ -261,8 +261,8 @@ export class FrameTable {
   }
 
   #unlink(index: number, zone: number): void {
-    const previous = this.words[2 * index]! & ~LISTED
-    const next = this.words[2 * index + 1]!
+    const previous = this.words[index << 1]! & ~LISTED
+    const next = this.words[(index << 1) | 1]!
     if (previous === 0) this.#head[zone] = next
     else this.words[2 * (previous - 1) + 1] = next
     if (next !== 0) this.words[2 * (next - 1)] = LISTED | previous
@@ -278,7 +278,7 @@ export class FrameTable {
     const base = zone === LOW ? 0 : this.memory.lowFrames
     let index = base + this.order[zone].next()
     // Some were taken out of turn.
-    while (this.words[2 * index] !== 0) index = base + this.order[zone].next()
+    while (this.words[index << 1] !== 0) index = base + this.order[zone].next()
     return index
   }
 }

@@ -142,10 +142,19 @@ export class HeldRange {
     return this.frames[place >> 12]! * PAGE + (place & (PAGE - 1))
   }
 
+  /** Index in the memory's words of byte `at` of the range, where `length` bytes from there are aligned and inside one page; −1 elsewhere. */
+  wordOf(at: number, length: number): number {
+    const place = this.#offset + at
+    const within = place & (PAGE - 1)
+    return (place & 3) === 0 && within + length <= PAGE
+      ? (this.frames[place >> SHIFT]! << WORD_SHIFT) | (within >> 2)
+      : -1
+  }
+
   /** Writes a 32-bit word at byte `at` of the range. */
   write32(memory: MachineMemory, at: number, value: number): void {
-    const place = this.#offset + at
-    if ((place & 3) === 0) memory.words[(this.frames[place >> 12]! * PAGE + (place & (PAGE - 1))) >>> 2] = value
+    const word = this.wordOf(at, 4)
+    if (word >= 0) memory.words[word] = value
     else for (let i = 0; i < 4; i++) memory.bytes[this.offsetOf(at + i)] = value >>> (8 * i)
   }
 

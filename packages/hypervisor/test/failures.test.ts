@@ -22,6 +22,7 @@ import {
   iommu_query,
   iommu_set_default,
   xen_domctl,
+  xen_memory_exchange,
   xen_memory_reservation,
 } from '@iospace/abi'
 import type { IommuDriver } from '@iospace/iommu/driver'
@@ -57,6 +58,16 @@ function failing(
         return status()
       }
     },
+  })
+}
+
+/** Exchanges pages for as many that lie side by side in the machine. */
+function exchange(guest: Guest, pfns: readonly number[]) {
+  guest.putU64(pfns.map((pfn) => guest.mfn(pfn)))
+  const reservation = { ...xen_memory_reservation.zero(), domid: DOMID.SELF, extent_start: BigInt(guest.list) }
+  return guest.op('memory_op', XENMEM.exchange, xen_memory_exchange, {
+    in: { ...reservation, nr_extents: BigInt(pfns.length) },
+    out: { ...reservation, nr_extents: 1n, extent_order: Math.log2(pfns.length) },
   })
 }
 
@@ -96,6 +107,7 @@ function everything(r: Rig): void {
       domid: DOMID.SELF,
     })
     populate(dom0, domid, [50])
+    exchange(guest, [40, 41])
     iommuOp(guest, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY })
     const { space } = iommuOp(guest, IOMMU_OP.create_space, iommu_create_space, {
       device_count: 1,
@@ -208,6 +220,45 @@ for (const [what, methods, status, effect] of FAILURES) {
     expect(places).toBeGreaterThan(0)
   }, 60_000)
 }
+
+test.each([
+  ['an entry that cannot be cleared', 'unmap', -1, 3],
+  ['an invalidation that is not answered', 'completeInvalidations', -2, 1],
+] as const)(
+  'an exchange that fails half-way (%s) leaves every page as it was, and reachable, and no frame behind',
+  (_what, method, status, nth) => {
+    const counter = { left: 0 }
+    const r = rig({ wrap: (driver) => failing(driver, [method], () => status, counter) })
+    const guest = addGuest(r)
+    give(r, guest, 0, {})
+    const { device, sbdf } = deviceOf(r, 0)
+    const pfns = [40, 41, 42, 43]
+    const old = pfns.map((pfn) => guest.mfn(pfn))
+    pfns.forEach((pfn) => guest.poke(pfn, 0, pfn))
+    const before = r.hypervisor.snapshot()
+    counter.left = nth
+    expect(exchange(guest, pfns)).toMatchObject({ rc: -Errno.EIO, out: { nr_exchanged: 0n } })
+    counter.left = 0
+    resetDevice(r.dom0, sbdf)
+    guest.view.configWrite(sbdf, 4, 2, 6)
+    expect(pfns.map((pfn) => [guest.mfn(pfn), guest.peek(pfn, 0)])).toEqual(pfns.map((pfn, i) => [old[i], pfn]))
+    expect(old.map((mfn) => device.read(mfn * 4096))).toEqual(pfns)
+    const after = r.hypervisor.snapshot()
+    const own = ({ domains }: typeof after) => domains.find(({ domid }) => domid === guest.domid)
+    expect([after.freeFrames - before.freeFrames, after.references]).toEqual([
+      before.hypervisorFrames - after.hypervisorFrames,
+      0,
+    ])
+    expect(own(after)).toMatchObject({ pages: own(before)!.pages, stuck: 0 })
+    // And once the unit does as it should again, so does the exchange.
+    expect(exchange(guest, pfns)).toMatchObject({ rc: 0, out: { nr_exchanged: 4n } })
+    const first = guest.mfn(40)
+    expect(pfns.map((pfn) => guest.mfn(pfn))).toEqual(pfns.map((_, i) => first + i))
+    expect(device.read(old[0]! * 4096)).toBe(DmaOutcome.blocked)
+    guest.poke(43, 0, 7)
+    expect(device.read((first + 3) * 4096)).toBe(7)
+  },
+)
 
 test('an unanswered invalidation: the call is EIO, the frame is stuck and its device fenced, until a reset (abi.md, stuck; Fencing)', () => {
   const counter = { left: 0 }

@@ -13,8 +13,9 @@ export class PostedWrites {
   declare private readonly memory: MachineMemory
   declare private readonly clock: Clock
   declare private readonly delay: number
-  /** Per slot: flat-memory offset, length (negative once it is overtaken), time. */
-  readonly #slots = new Float64Array(SLOTS * 3)
+  /** Per slot: flat-memory offset, length (negative once it is overtaken); time. */
+  readonly #slots = new Int32Array(SLOTS * 2)
+  readonly #times = new Float64Array(SLOTS)
   /** Writes since the last drain; from SLOTS on counted round, for all slots are in use. */
   #recorded = 0
 
@@ -28,21 +29,21 @@ export class PostedWrites {
   /** A write of `length` bytes went to flat-memory offset `at` (32 bits of any sign), inside one page. */
   record(at: number, length: number): void {
     const recorded = this.#recorded
-    const slot = (recorded & (SLOTS - 1)) * 3
+    const slot = recorded & (SLOTS - 1)
     const slots = this.#slots
-    slots[slot] = at
-    slots[slot + 1] = length
-    slots[slot + 2] = this.clock.now
+    slots[2 * slot] = at
+    slots[2 * slot + 1] = length
+    this.#times[slot] = this.clock.now
     this.#recorded = recorded === 2 * SLOTS - 1 ? SLOTS : recorded + 1
   }
 
   /** How many of the latest writes may still be on their way. */
   get underway(): number {
     const slots = this.#slots
-    const live = Math.min(this.#recorded, SLOTS) * 3
+    const live = Math.min(this.#recorded, SLOTS)
     let count = 0
-    for (let slot = 0; slot < live; slot += 3)
-      if (slots[slot + 1] !== 0 && slots[slot + 2]! + this.delay > this.clock.now) count++
+    for (let slot = 0; slot < live; slot++)
+      if (slots[2 * slot + 1] !== 0 && this.#times[slot]! + this.delay > this.clock.now) count++
     return count
   }
 
@@ -54,13 +55,13 @@ export class PostedWrites {
   /** Translations to `frames` RAM frames from `index` on were forgotten without a drain: writes on their way there will land late. */
   overtake(index: number, frames: number): void {
     const slots = this.#slots
-    const live = Math.min(this.#recorded, SLOTS) * 3
-    for (let slot = 0; slot < live; slot += 3) {
-      const at = slots[slot]! >>> 0
-      const length = slots[slot + 1]!
-      const left = slots[slot + 2]! + this.delay - this.clock.now
+    const live = Math.min(this.#recorded, SLOTS)
+    for (let slot = 0; slot < live; slot++) {
+      const at = slots[2 * slot]! >>> 0
+      const length = slots[2 * slot + 1]!
+      const left = this.#times[slot]! + this.delay - this.clock.now
       if (length <= 0 || left <= 0 || at >>> 12 < index || at >>> 12 >= index + frames) continue
-      slots[slot + 1] = -length
+      slots[2 * slot + 1] = -length
       const data = this.memory.bytes.slice(at, at + length)
       this.clock.after(left, () => this.memory.bytes.set(data, at))
     }

@@ -43,6 +43,8 @@ export class CommandLine {
   readonly words: readonly { readonly name: string; readonly value: string | null }[]
   readonly iommu: IommuOptions
   readonly swiotlb: SwiotlbOptions
+  /** False with `iommu.strict=0`: unmapping may leave its invalidation for later (drivers/iommu/iommu.c). True by default. */
+  readonly iommuStrict: boolean
   /** `dma_debug=on`; off by default. */
   readonly dmaDebug: boolean
 
@@ -55,6 +57,7 @@ export class CommandLine {
     })
     this.iommu = parseIommu(this.#values('iommu'))
     this.swiotlb = parseSwiotlb(this.#values('swiotlb'))
+    this.iommuStrict = parseStrict(this.get('iommu.strict'))
     this.dmaDebug = this.get('dma_debug') === 'on'
   }
 
@@ -138,6 +141,11 @@ function parseIommu(values: readonly string[]): IommuOptions {
     }
   }
   return options
+}
+
+/** Linux's kstrtobool: only the first letters count, and what is no truth value at all changes nothing. */
+function parseStrict(value: string | null | undefined): boolean {
+  return value === null || value === undefined || !/^(?:[0nN]|[oO][fF])/.test(value)
 }
 
 function parseSwiotlb(values: readonly string[]): SwiotlbOptions {

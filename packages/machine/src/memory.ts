@@ -13,6 +13,9 @@ export const HIGH_RAM_FRAME = 0x100000
 /** RAM below the hole ends here at the latest: 3 GiB, as chipsets of the period place it. */
 export const MAX_LOW_FRAMES = 0xc0000
 
+// The compiler folds what is not exported.
+const HIGH = HIGH_RAM_FRAME
+
 /** A flat memory has 32-bit offsets: 4 GiB in pages of 64 KiB. */
 const WASM_PAGE = 65536
 const MAX_WASM_PAGES = 65536
@@ -84,9 +87,12 @@ export class MachineMemory {
 
   /** The inverse of {@link frameAt}; −1 where there is no RAM. */
   frameIndex(mfn: number): number {
-    if (mfn >= 0 && mfn < this.lowFrames) return mfn
-    const index = mfn - HIGH_RAM_FRAME
-    return index >= 0 && index < this.highFrames ? index + this.lowFrames : -1
+    const frame = mfn | 0
+    // No frame of RAM has a number from 2^31 on; below, all is arithmetic in 32 bits.
+    if (frame !== mfn) return -1
+    if (frame >= 0 && frame < this.lowFrames) return frame
+    const index = (frame - HIGH) | 0
+    return index >= 0 && index < this.highFrames ? (index + this.lowFrames) | 0 : -1
   }
 
   /** Byte offset of machine frame `mfn` in the flat memory; −1 where there is no RAM. */

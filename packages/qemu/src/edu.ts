@@ -16,7 +16,16 @@ export const EDU_DEVICE = 0x11e8
 export const EDU_BAR_BYTES = 0x10_0000
 
 /** Offsets in BAR 0. Below 0x80 registers have 4 bytes, above that 8. */
-const Register = { id: 0x00, liveness: 0x04, source: 0x80, target: 0x88, count: 0x90, command: 0x98 } as const
+const Register = {
+  id: 0x00,
+  liveness: 0x04,
+  interruptRaise: 0x60,
+  interruptAcknowledge: 0x64,
+  source: 0x80,
+  target: 0x88,
+  count: 0x90,
+  command: 0x98,
+} as const
 /** Bits 7:0 of the identification register; 31:16 are the revision. */
 const ID = 0xed
 /** Bits of the command register. `run` stays set until the transfer is done. */
@@ -61,6 +70,12 @@ export class EduDriver {
   /** The device writes `length` bytes of its buffer from `at` to bus address (`hi`:`lo`). {@link EduStatus}. */
   store(hi: number, lo: number, at: number, length: number): number {
     return this.#transfer(BigInt(buffer(at, length)), address(hi, lo), length, Command.run | Command.fromBuffer)
+  }
+
+  /** The device raises an interrupt with `bits` (not 0) of its status, and takes them back. */
+  interrupt(bits: number): void {
+    this.#port.write32(this.#base + Register.interruptRaise, bits)
+    this.#port.write32(this.#base + Register.interruptAcknowledge, bits)
   }
 
   #transfer(source: bigint, target: bigint, length: number, command: number): number {

@@ -1,9 +1,11 @@
 /** Looks for a QEMU that this package can use. */
 import { spawnSync } from 'node:child_process'
 
+export type QemuVersion = readonly [major: number, minor: number, micro: number]
+
 /** A usable QEMU, or why there is none. */
 export type FoundQemu =
-  | { readonly ok: true; readonly path: string; readonly version: readonly [major: number, minor: number] }
+  | { readonly ok: true; readonly path: string; readonly version: QemuVersion }
   | { readonly ok: false; readonly reason: string }
 
 /** The oldest version whose answers were compared with the models. */
@@ -15,9 +17,9 @@ export function findQemu(path = process.env['IOSPACE_QEMU'] ?? 'qemu-system-x86_
   const { error, status, stdout } = spawnSync(path, ['--version'], { encoding: 'utf8', timeout: 30_000 })
   if (error !== undefined)
     return { ok: false, reason: `${path} does not run (${(error as NodeJS.ErrnoException).code})` }
-  const numbers = /version (\d+)\.(\d+)/.exec(stdout)
+  const numbers = /version (\d+)\.(\d+)\.(\d+)/.exec(stdout)
   if (status !== 0 || numbers === null) return { ok: false, reason: `${path} does not tell its version` }
-  const version: [number, number] = [Number(numbers[1]), Number(numbers[2])]
+  const version: QemuVersion = [Number(numbers[1]), Number(numbers[2]), Number(numbers[3])]
   if (version[0] < OLDEST[0] || (version[0] === OLDEST[0] && version[1] < OLDEST[1]))
     return { ok: false, reason: `${path} is QEMU ${version.join('.')}; ${OLDEST.join('.')} or newer is needed` }
   return { ok: true, path, version }

@@ -1,6 +1,7 @@
 export * from './edu.ts'
 export * from './find-qemu.ts'
 export * from './frame-reserve.ts'
+export * from './message.ts'
 export * from './ports.ts'
 export * from './qemu-driver-port.ts'
 export * from './qemu-error.ts'

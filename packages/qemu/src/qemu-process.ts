@@ -9,8 +9,8 @@ import { execFileSync, spawn } from 'node:child_process'
 import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { QemuError } from './qemu-error.ts'
 import { haltFirmware } from './firmware.ts'
+import { QemuError } from './qemu-error.ts'
 
 /** Arguments: the folder, then QEMU and its arguments. Descriptors: 3 is `life`, which the shell itself must not keep, 4 `leash`. */
 const KEEPER = 'folder=$1; shift; "$@" 4<&- & exec 3>&-; read -r _ <&4; kill -9 $!; wait; rm -rf "$folder"'
@@ -29,6 +29,8 @@ export interface QemuProcessOptions {
   readonly qemu: string
   /** Arguments besides the qtest channel and the firmware. */
   readonly args: readonly string[]
+  /** What the processor runs, by default a halt. */
+  readonly firmware?: Uint8Array
 }
 
 export class QemuProcess implements Disposable {
@@ -40,11 +42,11 @@ export class QemuProcess implements Disposable {
   readonly #life: number
   #ended = false
 
-  constructor({ qemu, args }: QemuProcessOptions) {
+  constructor({ qemu, args, firmware = haltFirmware() }: QemuProcessOptions) {
     this.#folder = mkdtempSync(join(tmpdir(), 'iospace-qemu-'))
     const at = (name: string) => join(this.#folder, name)
     execFileSync('mkfifo', ['channel.in', 'channel.out', 'life', 'leash'].map(at))
-    writeFileSync(at('firmware'), haltFirmware())
+    writeFileSync(at('firmware'), firmware)
     const open: number[] = []
     const take = (name: string, flags: number): number => {
       const descriptor = openSync(at(name), flags)

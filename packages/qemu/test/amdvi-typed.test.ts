@@ -3,7 +3,7 @@
  * ours that encodes or programs. It translates; its event log is of no use (facts: never written, 7.2 and 10.0).
  */
 import { expect } from 'vitest'
-import { amdvi, edu, openEdu, QEMU_AMDVI_BASE as UNIT, QemuMachine } from '../src/index.ts'
+import { amdvi, edu, openEdu, QEMU_AMDVI_BASE as UNIT, QemuMachine, setMessage } from '../src/index.ts'
 import { qemuPath, qemuTest } from './qemu.ts'
 
 const SECRET = Uint8Array.from('the bytes behind the table', (letter) => letter.charCodeAt(0))
@@ -13,7 +13,11 @@ const ZEROS = new Uint8Array(LENGTH)
 const IOVA = 0x4020_3000
 
 function bench() {
-  const board = new QemuMachine({ qemu: qemuPath, devices: [amdvi(), edu(3)] })
+  const board = new QemuMachine({
+    qemu: qemuPath,
+    devices: [amdvi({ interrupts: true }), edu(3)],
+    interruptCounters: 0x18_0000,
+  })
   const { memory, mmio } = board
   const device = openEdu(board.pci, mmio, 0x18, 0xe000_0000)
   memory.write(0x20_0000, SECRET)
@@ -86,3 +90,23 @@ qemuTest('an entry that was removed serves until INVALIDATE_IOMMU_PAGES (facts B
   expect(b.command(0x3000_0005_0000_0000n, 0x4020_3000n)).toBe(true)
   expect(b.seen(IOVA)).toEqual(ZEROS)
 })
+
+qemuTest(
+  'a remapped interrupt arrives as the vector of its entry; one whose entry does not remap does not (facts B.3, G)',
+  () => {
+    using b = bench()
+    const { memory, pci } = b.board
+    // IntCtl 2, 256 entries, IV. Entries 3 and 4: vectors 0x71 and 0x72; RemapEn, and not.
+    memory.writeU64(0x10_0310, 0x2000_0000_0010_8011n)
+    memory.writeU32(0x10_800c, 0x71_0001)
+    memory.writeU32(0x10_8010, 0x72_0000)
+    expect(b.command(0x2000_0000_0000_0018n, 0n)).toBe(true)
+    expect(b.command(0x5000_0000_0000_0018n, 0n)).toBe(true)
+    for (const data of [4, 3]) {
+      setMessage(pci, 0x18, { addressLow: 0xfee0_0000, addressHigh: 0, data })
+      b.device.interrupt(1)
+    }
+    for (let looks = 0; b.board.interrupts(0x71) === 0 && looks < 100_000; looks++);
+    expect([b.board.interrupts(0x71), b.board.interrupts(0x72)]).toEqual([1, 0])
+  },
+)

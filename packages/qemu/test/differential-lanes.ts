@@ -1,19 +1,20 @@
 /** What every differential lane must show, on top of its own whole run: that a run which should fail fails, and how. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
-import { deviationFile, readDeviations, type KnownDeviation } from './differential/deviation.ts'
+import { deviationFile, deviationsOf, readDeviations, type KnownDeviation } from './differential/deviation.ts'
 import { describeReport, runLane, type Lane, type Report } from './differential/lane.ts'
 import { qemu } from './qemu.ts'
 
 export const SEED = Number(process.env['FC_SEED'] ?? 1)
 export const LIMIT = { timeout: 600_000 }
 
-export const deviationsOf = (lane: 'vtd' | 'amdvi'): readonly KnownDeviation[] =>
-  qemu.ok ? readDeviations(deviationFile(lane), qemu.version) : []
+/** What is known of the QEMU that was found. */
+export const knownDeviations = (lane: 'vtd' | 'amdvi'): readonly KnownDeviation[] =>
+  qemu.ok ? deviationsOf(deviationFile(lane), qemu.version) : []
 
 /** Runs `lane`, and prints its seed and what it met. */
 export function runWhole<Operation>(lane: Lane<Operation>, operations?: number): Report {
@@ -39,8 +40,8 @@ export function expectReplay(lane: 'vtd' | 'amdvi', options: readonly string[], 
   const folder = mkdtempSync(join(tmpdir(), 'iospace-test-'))
   try {
     const file = join(folder, 'deviations.json')
-    const all = JSON.parse(readFileSync(deviationFile(lane), 'utf8')) as readonly KnownDeviation[]
-    writeFileSync(file, JSON.stringify(all.filter((deviation) => deviation.id !== id)))
+    const others = readDeviations(deviationFile(lane)).filter((deviation) => deviation.id !== id)
+    writeFileSync(file, JSON.stringify(others))
     const found = differential([...options, '--seed', '1', '--deviations', file])
     const printed = found.lines.find((line) => line.startsWith('unexplained difference: '))
     expect([found.status, printed]).toEqual([1, expect.stringContaining('pnpm --filter @iospace/qemu differential ')])

@@ -15,5 +15,10 @@ test('minimising leaves what a failure needs, and nothing else', () => {
 
 test('a failure of the whole list is made small too', () => {
   const fails = (kept: readonly number[]) => (kept.includes(3) && kept.includes(40) ? -1 : null)
-  expect(minimise(Array.from({ length: 50 }, (_, i) => i), fails)).toEqual([3, 40])
+  expect(
+    minimise(
+      Array.from({ length: 50 }, (_, i) => i),
+      fails,
+    ),
+  ).toEqual([3, 40])
 })

@@ -18,7 +18,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true })
 })
 
-/** Command lines of all QEMUs that name the folder; the shell that ends one may outlive it by a moment. */
+/** Command lines of all QEMUs that name the folder; the shell that ends one, and clears up, may outlive it by a moment. */
 const processes = () =>
   readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -29,7 +29,7 @@ const processes = () =>
         return ''
       }
     })
-    .filter((line) => line.includes(folder) && !line.startsWith('sh'))
+    .filter((line) => line.includes(folder) && !/^(sh|rm)\0/.test(line))
 
 test('a program that is no QEMU, or none at all, is a reason and no exception', () => {
   expect(findQemu('/nowhere/qemu')).toEqual({ ok: false, reason: '/nowhere/qemu does not run (ENOENT)' })

@@ -3,7 +3,7 @@
  * code of ours that encodes or programs. Offsets and words are those of the specification's legacy mode.
  */
 import { expect } from 'vitest'
-import { edu, openEdu, QEMU_VTD_BASE as UNIT, QemuMachine, vtd, type EduDriver } from '../src/index.ts'
+import { edu, openEdu, QEMU_VTD_BASE as UNIT, QemuMachine, setMessage, vtd, type EduDriver } from '../src/index.ts'
 import { qemuPath, qemuTest } from './qemu.ts'
 
 /** Bytes that a device can have seen nowhere else. */
@@ -24,7 +24,11 @@ interface Bench {
 }
 
 function bench(): Bench & Disposable {
-  const board = new QemuMachine({ qemu: qemuPath, devices: [vtd(), edu(3)] })
+  const board = new QemuMachine({
+    qemu: qemuPath,
+    devices: [vtd({ interrupts: true }), edu(3)],
+    interruptCounters: 0x18_0000,
+  })
   const { memory, mmio } = board
   const device = openEdu(board.pci, mmio, 0x18, 0xe000_0000)
   memory.write(0x20_0000, SECRET)
@@ -161,3 +165,30 @@ qemuTest('a bad descriptor stops the queue: IQE, the head stays (facts A.5)', ()
   expect(mmio.read32(UNIT + 0x34)).toBe(0x10)
   expect(mmio.read32(UNIT + 0x80)).toBe(0x40)
 })
+
+qemuTest(
+  'a remapped interrupt arrives as the vector of its entry; one whose entry names another source does not',
+  () => {
+    using b = bench()
+    const { memory, mmio, pci } = b.board
+    // Entries 3 and 4: P, vectors 0x71 and 0x72; source 00:03.0 and 00:04.0, SVT 1.
+    memory.writeU64(0x10_7030, 0x71_0001n)
+    memory.writeU64(0x10_7038, 0x4_0018n)
+    memory.writeU64(0x10_7040, 0x72_0001n)
+    memory.writeU64(0x10_7048, 0x4_0020n)
+    // 256 entries; SIRTP, a global invalidation of interrupt entries, IRE. TE and QIE stay.
+    mmio.write64(UNIT + 0xb8, 0x10_7007n)
+    mmio.write32(UNIT + 0x18, 0x8500_0000)
+    expect(mmio.read32(UNIT + 0x1c)).toBe(0xc500_0000)
+    expect(b.invalidate(0x4n, 0n)).toBe(true)
+    mmio.write32(UNIT + 0x18, 0x8600_0000)
+    expect(mmio.read32(UNIT + 0x1c)).toBe(0xc700_0000)
+    // Remappable format, handles 4 and 3.
+    for (const addressLow of [0xfee0_0090, 0xfee0_0070]) {
+      setMessage(pci, 0x18, { addressLow, addressHigh: 0, data: 0 })
+      b.device.interrupt(1)
+    }
+    for (let looks = 0; b.board.interrupts(0x71) === 0 && looks < 100_000; looks++);
+    expect([b.board.interrupts(0x71), b.board.interrupts(0x72)]).toEqual([1, 0])
+  },
+)

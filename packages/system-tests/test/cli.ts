@@ -14,6 +14,7 @@ export async function cli(folder: string, ...argv: string[]): Promise<CliResult>
   const written = { out: '', err: '' }
   const terminal = (key: 'out' | 'err') => ({
     write: (text: string) => void (written[key] += text),
+    drained: async () => true,
     isTerminal: false,
     colours: false,
     columns: 80,

@@ -5,6 +5,8 @@ import process from 'node:process'
 
 export interface Terminal {
   write(text: string): void
+  /** Waits until what was written is on its way: for those who write a lot. False when nobody reads it any more. */
+  drained(): Promise<boolean>
   /** Somebody looks at it: progress is shown, and colours unless they are unwanted. */
   readonly isTerminal: boolean
   readonly colours: boolean
@@ -30,6 +32,10 @@ function terminal(stream: NodeJS.WriteStream): Terminal {
   const unwanted = (process.env['NO_COLOR'] ?? '') !== '' || process.env['TERM'] === 'dumb'
   return {
     write: (text) => void stream.write(text),
+    drained: () =>
+      new Promise((resolve) => {
+        stream.write('', (error) => resolve(error === null || error === undefined))
+      }),
     isTerminal,
     colours: isTerminal && !unwanted,
     // A terminal that does not know its size says 0.

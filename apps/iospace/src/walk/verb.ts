@@ -10,6 +10,8 @@ import { resultsJson, type WalkResult } from './result.ts'
 import { walksText } from './text.ts'
 
 const WALK = 'walk'
+/** Characters that are written before a slow reader is waited for. */
+const AT_ONCE = 1 << 20
 const OPERAND = 'FILE.json'
 
 const WALK_OPTIONS = {
@@ -41,7 +43,14 @@ export const walkVerb: Verb = {
     const input = read(file, resolve(host.folder, file))
     const results = judged(input)
     const pieces = json ? resultsJson(results) : walksText(input, results, style(host.out.colours))
-    for (const piece of pieces) host.out.write(piece)
+    let written = 0
+    for (const piece of pieces) {
+      host.out.write(piece)
+      written += piece.length
+      if (written < AT_ONCE) continue
+      written = 0
+      if (!(await host.out.drained())) break
+    }
     return 0
   },
 }

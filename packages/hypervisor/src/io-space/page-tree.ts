@@ -27,7 +27,7 @@ export class PageTree {
   get(page: number): number {
     const key = page >>> 9
     const leaf = key === this.#lastKey ? this.#lastLeaf : this.#find(key)
-    return leaf === 0 ? 0 : this.#pool[leaf * NODE + (page & 511)]!
+    return leaf === 0 ? 0 : this.#pool[(leaf << 9) | (page & 511)]!
   }
 
   set(page: number, value: number): void {
@@ -37,7 +37,7 @@ export class PageTree {
       if (value === 0) return
       leaf = this.#make(key)
     }
-    const at = leaf * NODE + (page & 511)
+    const at = (leaf << 9) | (page & 511)
     const old = this.#pool[at]!
     this.#pool[at] = value
     if (old === 0) {
@@ -50,7 +50,7 @@ export class PageTree {
     const key = page >>> 9
     let leaf = key === this.#lastKey ? this.#lastLeaf : this.#find(key)
     if (leaf === 0) leaf = this.#make(key)
-    const at = leaf * NODE + (page & 511)
+    const at = (leaf << 9) | (page & 511)
     if (this.#pool[at] !== 0) return false
     this.#pool[at] = value
     this.#count[leaf]!++
@@ -61,7 +61,7 @@ export class PageTree {
   mark(page: number, mask: number, wanted: number, bits: number): boolean {
     const key = page >>> 9
     const leaf = key === this.#lastKey ? this.#lastLeaf : this.#find(key)
-    const at = leaf * NODE + (page & 511)
+    const at = (leaf << 9) | (page & 511)
     if (leaf === 0 || (this.#pool[at]! & mask) !== wanted) return false
     this.#pool[at]! |= bits
     return true
@@ -72,7 +72,7 @@ export class PageTree {
     const key = page >>> 9
     const leaf = key === this.#lastKey ? this.#lastLeaf : this.#find(key)
     if (leaf === 0) return 0
-    const at = leaf * NODE + (page & 511)
+    const at = (leaf << 9) | (page & 511)
     const old = this.#pool[at]!
     if (old !== 0) {
       this.#pool[at] = 0
@@ -95,7 +95,7 @@ export class PageTree {
       const first = Math.max(page, key * NODE)
       if (leaf === 0 || this.#count[leaf] === 0) at = first - 1
       else {
-        for (; at >= first; at--) if (this.#pool[leaf * NODE + (at & 511)] !== 0) return at
+        for (; at >= first; at--) if (this.#pool[(leaf << 9) | (at & 511)] !== 0) return at
       }
     }
     return -1
@@ -109,7 +109,7 @@ export class PageTree {
       if (leaf === 0) return page
       const stop = Math.min(end, (key + 1) * NODE)
       if (this.#count[leaf] === NODE) page = stop
-      else for (; page < stop; page++) if (this.#pool[leaf * NODE + (page & 511)] === 0) return page
+      else for (; page < stop; page++) if (this.#pool[(leaf << 9) | (page & 511)] === 0) return page
     }
     return end
   }
@@ -120,7 +120,7 @@ export class PageTree {
       const middle = this.#root[top]!
       if (middle === 0) continue
       for (let at = Math.max(page, top * NODE * NODE); at < (top + 1) * NODE * NODE; at = at - (at % NODE) + NODE) {
-        const leaf = this.#pool[middle * NODE + ((at >>> 9) & 511)]!
+        const leaf = this.#pool[(middle << 9) | ((at >>> 9) & 511)]!
         if (leaf === 0 || this.#count[leaf] === 0) continue
         for (let i = at & 511; i < NODE; i++) if (this.#pool[leaf * NODE + i] !== 0) return at - (at & 511) + i
       }
@@ -131,7 +131,7 @@ export class PageTree {
   #find(key: number): number {
     const middle = this.#root[key >>> 9]
     if (middle === undefined || middle === 0) return 0
-    const leaf = this.#pool[middle * NODE + (key & 511)]!
+    const leaf = this.#pool[(middle << 9) | (key & 511)]!
     if (leaf !== 0) {
       this.#lastKey = key
       this.#lastLeaf = leaf
@@ -152,7 +152,7 @@ export class PageTree {
       this.#root[top] = middle
     }
     const leaf = this.#node(key)
-    this.#pool[middle * NODE + (key & 511)] = leaf
+    this.#pool[(middle << 9) | (key & 511)] = leaf
     this.#count[middle]!++
     this.#lastKey = key
     this.#lastLeaf = leaf
@@ -186,7 +186,7 @@ export class PageTree {
     if (key === this.#lastKey) this.#lastKey = -1
     const top = key >>> 9
     const middle = this.#root[top]!
-    this.#pool[middle * NODE + (key & 511)] = 0
+    this.#pool[(middle << 9) | (key & 511)] = 0
     this.#free.push(leaf)
     if (--this.#count[middle]! === 0) {
       this.#root[top] = 0

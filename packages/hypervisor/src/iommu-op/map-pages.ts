@@ -3,14 +3,12 @@
  * mapped and answered, or left to the long way, which also says what is wrong. Hot: words only, counters once per run.
  */
 import { MAP_ELEMENT_FLAGS as Flag, iommu_map_element as element } from '@iospace/abi'
-import { PAGE_SIZE } from '@iospace/machine'
 import type { Call } from '../call.ts'
 import { Mark, PAYLOAD_SHIFT } from '../io-space/mark.ts'
 import type { Space } from '../io-space/space.ts'
 
 // Constants of other modules as this module's own: those are what the compiler folds.
 const { ANY, FOLLOWS } = Flag
-const PAGE = PAGE_SIZE
 const { write: WRITE, start: START, end: END } = Mark
 const SHIFT = PAYLOAD_SHIFT
 const E = element.words
@@ -33,6 +31,10 @@ export function mapPages(call: Call, space: Space, first: number, end: number): 
   const until = Math.min(end, first + domain.limits.maxPinned - domain.pinned)
   const { trace } = core.machine
   heap.payer = domain
+  // Elements of one call have one limit, mostly.
+  let limitLow = 0
+  let limitHigh = 0
+  let limit = space.limitPage(0, 0)
   let i = first
   for (let at = (call.listAt >>> 2) + first * WORDS; i < until; i++, at += WORDS) {
     const packed = w[at + E.access]!
@@ -50,10 +52,12 @@ export function mapPages(call: Call, space: Space, first: number, end: number): 
     const index = memory.frameIndex(mfn)
     const write = (access & WRITE) !== 0
     if (frames.acquire(index, domid, write) !== 0) break
-    const page = addresses.claimOne(
-      space.limitPage(w[at + E.limit]!, w[at + E.limit + 1]!),
-      (index << SHIFT) | access | WHOLE,
-    )
+    if (w[at + E.limit] !== limitLow || w[at + E.limit + 1] !== limitHigh) {
+      limitLow = w[at + E.limit]!
+      limitHigh = w[at + E.limit + 1]!
+      limit = space.limitPage(limitLow, limitHigh)
+    }
+    const page = addresses.claimOne(limit, (index << SHIFT) | access | WHOLE)
     if (page < 0) {
       frames.drop(index, write)
       break
@@ -64,9 +68,8 @@ export function mapPages(call: Call, space: Space, first: number, end: number): 
       frames.drop(index, write)
       break
     }
-    const out = list.offsetOf(i * SIZE)
-    if ((out & 3) === 0 && (out & (PAGE - 1)) <= PAGE - SIZE) {
-      const answer = out >>> 2
+    const answer = list.wordOf(i * SIZE, SIZE)
+    if (answer >= 0) {
       w[answer + IO_ADDRESS] = page << 12
       w[answer + IO_ADDRESS + 1] = page >>> 20
       w[answer + STATUS] = 0

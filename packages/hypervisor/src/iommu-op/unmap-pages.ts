@@ -3,13 +3,11 @@
  * answered, or left to the long way, which also says what is wrong. Hot: words only, counters once per run.
  */
 import { iommu_unmap_element as element } from '@iospace/abi'
-import { PAGE_SIZE } from '@iospace/machine'
 import type { Call } from '../call.ts'
 import { Mark } from '../io-space/mark.ts'
 import type { Space } from '../io-space/space.ts'
 
 // Constants of other modules as this module's own: those are what the compiler folds.
-const PAGE = PAGE_SIZE
 const { start: START, end: END, grant: GRANT, pending: PENDING } = Mark
 const E = element.words
 const SIZE = element.size
@@ -38,10 +36,10 @@ export function unmapPages(call: Call, space: Space, first: number, end: number)
       break
     }
     deferred.add(page, 1)
-    const out = list.offsetOf(i * SIZE)
-    if ((out & 3) === 0 && (out & (PAGE - 1)) <= PAGE - SIZE) {
-      w[(out >>> 2) + STATUS] = 0
-      w[(out >>> 2) + DONE] = 1
+    const answer = list.wordOf(i * SIZE, SIZE)
+    if (answer >= 0) {
+      w[answer + STATUS] = 0
+      w[answer + DONE] = 1
     } else {
       list.write32(core.memory, i * SIZE + STATUS * 4, 0)
       list.write32(core.memory, i * SIZE + DONE * 4, 1)

@@ -6,8 +6,9 @@ import type { Value } from '@iospace/wire'
 import { Errno, type xen_memory_exchange } from '@iospace/abi'
 import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
+import { FrameType, type FrameTable } from '../frames.ts'
 import { SlotKind } from '../p2m.ts'
-import { enterMirror, takeBack } from './reservation.ts'
+import { enterMirror } from './reservation.ts'
 
 const MAX_ORDER = 9
 
@@ -76,10 +77,28 @@ function exchangeChunk(
     for (let j = 0; j < 2 ** take.extent_order; j++) fresh.push(first + j)
   }
   if (!enterMirror(core, domain, fresh)) return -Errno.ENOMEM
-  for (const index of old) if (!takeBack(core, domain, index)) return -Errno.EIO
+  if (!keepDevicesFrom(domain, frames, old)) {
+    if (domain.mirror !== null) domain.mirror.withdraw(fresh)
+    return -Errno.EIO
+  }
   for (let i = 0; i < chunk; i++) {
+    frames.release(old[i]!)
     if (pfns[i]! >= 0) domain.p2m.set(pfns[i]!, fresh[i]!, SlotKind.memory)
   }
   for (let i = 0; i < outs; i++) call.writeU64(list + 8 * i, core.mfn(fresh[i * 2 ** take.extent_order]!))
   return 0
+}
+
+/**
+ * Takes frames out of the domain's mirror, and waits until no device reaches them. All or none: false, with them in it again, where an entry
+ * cannot be cleared or the unit does not answer.
+ */
+function keepDevicesFrom({ mirror }: Domain, frames: FrameTable, taken: readonly number[]): boolean {
+  if (mirror === null) return true
+  let out = 0
+  while (out < taken.length && mirror.removeOwn(taken[out]!)) out++
+  if (out === taken.length && mirror.complete()) return true
+  // What is used as something else than memory was not in it.
+  for (const index of taken.slice(0, out)) if (frames.typeOf(index) === FrameType.writable) mirror.addOwn(index)
+  return false
 }

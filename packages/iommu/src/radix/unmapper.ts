@@ -24,7 +24,7 @@ export class RadixUnmapper {
 
   /** Clears `pages` pages; holes are skipped. noMemory changes nothing. */
   unmapRange(table: number, hi: number, lo: number, pages: number): number {
-    if (pages === 1 && this.#clearPage(table, hi, lo)) return OK
+    if (pages === 1 && this.clearPage(table, hi, lo)) return OK
     if (!this.#reserve(table, hi, lo, pages)) return DriverStatus.noMemory
     let upper = hi
     let lower = lo
@@ -39,8 +39,8 @@ export class RadixUnmapper {
     return DriverStatus.ok
   }
 
-  // The short way for one page with a leaf table; false when a larger page is in the way.
-  #clearPage(table: number, hi: number, lo: number): boolean {
+  /** The short way for one page with a leaf table, mapped or not; false, with nothing done, when a larger page is in the way. */
+  clearPage(table: number, hi: number, lo: number): boolean {
     const { tree } = this
     const leaf = tree.leafTable(table, hi, lo, false)
     if (leaf < 0) return leaf === NO_TABLE

@@ -183,14 +183,16 @@ export class VtdDriver implements IommuDriver {
     if (!this.#fits(table, hi, lo, pages)) return UNSUPPORTED
     const rights = access & BOTH
     if (rights === 0) return UNSUPPORTED
+    // By far the most.
+    if (pages === 1 && !this.flushOnMap && this.mapper.mapPage(table, hi, lo, mfn, rights) === OK) return OK
     let status = this.#map(table, hi, lo, mfn, pages, rights, exact4k)
-    if (status === NO_MEMORY && this.reclaim(table) > 0)
-      status = this.#map(table, hi, lo, mfn, pages, rights, exact4k)
+    if (status === NO_MEMORY && this.reclaim(table) > 0) status = this.#map(table, hi, lo, mfn, pages, rights, exact4k)
     return status === OK && this.flushOnMap ? this.#flushMapped(table, hi, lo, pages) : status
   }
 
   unmap(table: number, hi: number, lo: number, pages: number): number {
     if (!this.#fits(table, hi, lo, pages)) return UNSUPPORTED
+    if (pages === 1 && this.unmapper.clearPage(table, hi, lo)) return OK
     const retired = this.tree.retired.length
     const status = this.unmapper.unmapRange(table, hi, lo, pages)
     // Pages that left the tree wait for this, whether or not the caller asks for the range.

@@ -159,9 +159,7 @@ export class Board {
 
   /** Vectors that the CPU was sent so far. */
   vectors(): number[] {
-    return [...this.machine.interrupts.received].flatMap((count, vector) =>
-      Array.from({ length: count }, () => vector),
-    )
+    return [...this.machine.interrupts.received].flatMap((count, vector) => Array.from({ length: count }, () => vector))
   }
 
   /** Puts a descriptor into the queue without telling the unit. */

@@ -75,17 +75,20 @@ describe('translations (IOTLB) [vtd.cache.stale]', () => {
     [0, 3],
     [9, 3],
     [18, 3],
-  ])('a page-selective one of order %i inside a cached leaf of level %i drops the whole leaf [vtd.invalidate.page.large]', (order, level) => {
-    const made = board((b) => (level === 2 ? b.store(L2 + 8, 0x83n) : b.store(L3, 0x83n)))
-    const device = made.device()
-    const reach = level === 2 ? IOVA + PAGE_A : PAGE_A
-    expect(device.get(reach)).toBe(0xaan)
-    made.store(level === 2 ? L2 + 8 : L3, 0n)
-    expect(device.get(reach + 0x3000)).toBe(0n)
-    made.invalidate(iotlb.page(1n), BigInt(IOVA + 0x7000) | BigInt(order))
-    expect(device.get(reach)).toBe(-1n)
-    expect(device.get(reach + 0x3000)).toBe(-1n)
-  })
+  ])(
+    'a page-selective one of order %i inside a cached leaf of level %i drops the whole leaf [vtd.invalidate.page.large]',
+    (order, level) => {
+      const made = board((b) => (level === 2 ? b.store(L2 + 8, 0x83n) : b.store(L3, 0x83n)))
+      const device = made.device()
+      const reach = level === 2 ? IOVA + PAGE_A : PAGE_A
+      expect(device.get(reach)).toBe(0xaan)
+      made.store(level === 2 ? L2 + 8 : L3, 0n)
+      expect(device.get(reach + 0x3000)).toBe(0n)
+      made.invalidate(iotlb.page(1n), BigInt(IOVA + 0x7000) | BigInt(order))
+      expect(device.get(reach)).toBe(-1n)
+      expect(device.get(reach + 0x3000)).toBe(-1n)
+    },
+  )
 
   test('the same address in two domains is two translations [vtd.cache.tag]', () => {
     const made = board((b) => {
@@ -212,16 +215,19 @@ describe('context entries', () => {
     ['device, function bits 2:0 ignored', contexts.device(1n, 15n, 3n)],
     ['device, function bits 2:1 ignored', contexts.device(1n, 14n, 2n)],
     ['device, function bit 2 ignored', contexts.device(1n, 12n, 1n)],
-  ])('a cleared entry is used until a %s invalidation [vtd.invalidate.function-mask, vtd.invalidate.granularity]', (_name, low) => {
-    const made = board()
-    const device = made.device()
-    device.get(IOVA)
-    made.store(CONTEXT + 8 * 16, 0n, 0n)
-    expect(device.get(IOVA)).toBe(0xaan)
-    made.invalidate(low)
-    expect(device.get(IOVA)).toBe(-1n)
-    expect(made.faults()).toMatchObject([{ reason: 2 }])
-  })
+  ])(
+    'a cleared entry is used until a %s invalidation [vtd.invalidate.function-mask, vtd.invalidate.granularity]',
+    (_name, low) => {
+      const made = board()
+      const device = made.device()
+      device.get(IOVA)
+      made.store(CONTEXT + 8 * 16, 0n, 0n)
+      expect(device.get(IOVA)).toBe(0xaan)
+      made.invalidate(low)
+      expect(device.get(IOVA)).toBe(-1n)
+      expect(made.faults()).toMatchObject([{ reason: 2 }])
+    },
+  )
 
   test.each([
     ['another domain', contexts.domain(2n)],
@@ -350,4 +356,14 @@ test('random replacement: of twelve pages through four ways not just the latest 
   expect(left).toContain(44)
   expect(left).not.toEqual([32, 36, 40, 44])
   expect(pages.filter((page) => survives(page))).toEqual(left)
+})
+
+test('a large page beyond 2^43, and one that no RAM has, are no RAM from the cache too', () => {
+  const made = board((b) => {
+    b.store(L2 + 8, (1n << 44n) | 0x83n)
+    b.store(L3 + 8, (1n << 45n) | 0x83n)
+  })
+  const device = made.device()
+  expect([device.get(IOVA), device.get(IOVA), device.get(2 ** 30), device.get(2 ** 30)]).toEqual([-2n, -2n, -2n, -2n])
+  expect(made.faults()).toEqual([])
 })

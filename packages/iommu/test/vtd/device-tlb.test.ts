@@ -243,4 +243,3 @@ describe('the driver [vtd.driver.recovery.time-out]', () => {
     expect([rig.held.size, probe.put(0x5000, 2n)]).toEqual([held, 2])
   })
 })
-

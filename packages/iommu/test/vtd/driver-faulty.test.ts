@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type DriverPort, DriverStatus } from '../../src/driver.ts'
-import { VTD_BASE } from '../../src/hardware.ts'
+import { VTD_BASE, vtdPersonalities } from '../../src/hardware.ts'
+import { custom } from './personality.ts'
 import { changed, DATA, Rig } from './rig.ts'
 
 /**
@@ -256,4 +257,33 @@ test('neighbouring ranges become one descriptor, a misaligned one two blocks of 
     [0x1f0000, 4],
     [0x200000, 5],
   ])
+})
+
+describe('a unit with fewer ways to invalidate', () => {
+  const silicon = vtdPersonalities['sandybridge-ep']
+  test.each([
+    ['without PSI: whole domains', custom(silicon, { capHigh: silicon.capHigh & ~0x80 }), 1],
+    ['with MAMV 9: a page, then whole domains above 512 pages', custom(silicon, { capHigh: 0x00c9078c }), 2],
+  ])('%s [vtd.invalidate.page.order]', (_name, personality, kinds) => {
+    const seen = new Set<number>()
+    const rig = new Rig({
+      personality,
+      wrap: (port) =>
+        changed(port, {
+          storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) => {
+            if ((lo0 & 0xf) === 2) seen.add(lo0 & 0x30)
+            port.storeCoherent128(mfn, index, hi0, lo0, hi1, lo1)
+          },
+        }),
+    })
+    const { device, table } = rig.start()
+    seen.clear()
+    for (const pages of [1, 700]) {
+      rig.map(table, 0x5000, DATA, pages)
+      device.put(0x5000, 1n)
+      expect(rig.unmap(table, 0x5000, pages)).toBe(0)
+      expect(device.put(0x5000, 1n)).toBe(-1)
+    }
+    expect([seen.size, seen.has(0x20)]).toEqual([kinds, true])
+  })
 })

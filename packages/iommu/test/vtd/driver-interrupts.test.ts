@@ -8,8 +8,7 @@ import { changed, Rig } from './rig.ts'
 /** mapInterrupt and unmapInterrupt, through messages of devices; what enable writes, and in which order (facts A.6, G). */
 const silicon = vtdPersonalities['sandybridge-ep']
 const fresh = (): InterruptMessage => ({ addressLow: 0, addressHigh: 0, data: 0 })
-const send = (device: Probe, { addressLow, data }: InterruptMessage): number =>
-  device.message(data, addressLow >>> 0)
+const send = (device: Probe, { addressLow, data }: InterruptMessage): number => device.message(data, addressLow >>> 0)
 
 function start(options: ConstructorParameters<typeof Rig>[0] = {}) {
   const rig = new Rig(options)

@@ -78,33 +78,39 @@ describe.each([
     expect(device.get(IOVA)).toBe(0xaan)
   })
 
-  test.each([0, 8])('interrupt remapping entry, byte %i: reason 23 with the index [vtd.interrupt.reason-23]', (half) => {
-    const { made, memory } = board()
-    made.remapOn()
-    made.entry(5, 0x0071_0001n)
-    memory.bad.set(ENTRIES + 5 * 16 + half, how)
-    const device = made.device()
-    expect(device.message(0, 0xfee000b0)).toBe(-1)
-    expect([made.read64(0x108), made.read64(0x100)]).toEqual([0x8000002300000008n, 0x0005000000000000n])
-    memory.bad.clear()
-    expect([device.message(0, 0xfee000b0), made.vectors()]).toEqual([1, [0x71]])
-  })
+  test.each([0, 8])(
+    'interrupt remapping entry, byte %i: reason 23 with the index [vtd.interrupt.reason-23]',
+    (half) => {
+      const { made, memory } = board()
+      made.remapOn()
+      made.entry(5, 0x0071_0001n)
+      memory.bad.set(ENTRIES + 5 * 16 + half, how)
+      const device = made.device()
+      expect(device.message(0, 0xfee000b0)).toBe(-1)
+      expect([made.read64(0x108), made.read64(0x100)]).toEqual([0x8000002300000008n, 0x0005000000000000n])
+      memory.bad.clear()
+      expect([device.message(0, 0xfee000b0), made.vectors()]).toEqual([1, [0x71]])
+    },
+  )
 
-  test.each([0, 8])('descriptor, byte %i: IQE with IQEI 2, and the queue goes on when it can be read [vtd.queue.error.info]', (half) => {
-    const { made, memory } = board()
-    made.queueOn()
-    memory.bad.set(QUEUE + 16 + half, how)
-    made.queue(0x12n)
-    made.queue(0x12n)
-    made.queue(0x1_0000_0025n, BigInt(STATUS))
-    made.ring()
-    made.elapse(5000)
-    expect([made.read(0x34), made.read64(0x80), made.read64(0xb0)]).toEqual([0x10, 16n, 2n])
-    memory.bad.clear()
-    made.write(0x34, 0x10)
-    made.elapse(5000)
-    expect([made.load(STATUS), made.read(0x34)]).toEqual([1n, 0])
-  })
+  test.each([0, 8])(
+    'descriptor, byte %i: IQE with IQEI 2, and the queue goes on when it can be read [vtd.queue.error.info]',
+    (half) => {
+      const { made, memory } = board()
+      made.queueOn()
+      memory.bad.set(QUEUE + 16 + half, how)
+      made.queue(0x12n)
+      made.queue(0x12n)
+      made.queue(0x1_0000_0025n, BigInt(STATUS))
+      made.ring()
+      made.elapse(5000)
+      expect([made.read(0x34), made.read64(0x80), made.read64(0xb0)]).toEqual([0x10, 16n, 2n])
+      memory.bad.clear()
+      made.write(0x34, 0x10)
+      made.elapse(5000)
+      expect([made.load(STATUS), made.read(0x34)]).toEqual([1n, 0])
+    },
+  )
 
   test('the status word of a wait: the queue goes on', () => {
     const { made, memory } = board()

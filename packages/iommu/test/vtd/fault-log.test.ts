@@ -141,6 +141,14 @@ describe('fault event (A.4)', () => {
     made.device().get(0)
     expect([messages(made), made.load(PAGE_A)]).toEqual([0, 0x60n])
   })
+
+  test('to an address without RAM it is lost', () => {
+    const made = board()
+    event(made)
+    made.write(0x40, 0x900000)
+    made.device().get(0)
+    expect([messages(made), made.read(0x38), made.read(0x34)]).toEqual([0, 0, 2])
+  })
 })
 
 describe('FPD keeps qualified faults out of the log, and the DMA is blocked all the same [vtd.fault.qualified]', () => {

@@ -164,8 +164,9 @@ describe('reasons of the root and context entry (A.3)', () => {
 })
 
 describe('reasons of the address and the paging entries (A.3)', () => {
-  test.each([[1n << 48n], [1n << 63n], [(1n << 48n) + BigInt(IOVA)]])('4: address 0x%s is beyond 48 bits [vtd.fault.reason-4]', (address) =>
-    expectFault(board(), 4, 'write', address),
+  test.each([[1n << 48n], [1n << 63n], [(1n << 48n) + BigInt(IOVA)]])(
+    '4: address 0x%s is beyond 48 bits [vtd.fault.reason-4]',
+    (address) => expectFault(board(), 4, 'write', address),
   )
   test('4: an address beyond 39 bits in a table of three levels [vtd.fault.reason-4]', () =>
     expectFault(
@@ -186,47 +187,53 @@ describe('reasons of the address and the paging entries (A.3)', () => {
     ['L3', L3],
     ['L2', L2 + 8],
     ['L1', L1],
-  ])('6 for a read and 5 for a write of an absent %s entry [vtd.fault.reason-5, vtd.fault.reason-6]', (_level, entry) => {
-    expectFault(
-      board((b) => b.store(entry, 0n)),
-      6,
-      'read',
-    )
-    expectFault(
-      board((b) => b.store(entry, 0n)),
-      5,
-      'write',
-    )
-  })
+  ])(
+    '6 for a read and 5 for a write of an absent %s entry [vtd.fault.reason-5, vtd.fault.reason-6]',
+    (_level, entry) => {
+      expectFault(
+        board((b) => b.store(entry, 0n)),
+        6,
+        'read',
+      )
+      expectFault(
+        board((b) => b.store(entry, 0n)),
+        5,
+        'write',
+      )
+    },
+  )
   test.each([
     ['L4', L4, L3],
     ['L3', L3, L2],
     ['L2', L2 + 8, L1],
     ['L1', L1, PAGE_A],
-  ])('rights are those of every level: %s alone can refuse a write (5) or a read (6) [vtd.page.rights]', (_level, entry, next) => {
-    expectFault(
-      board((b) => b.store(entry, BigInt(next) | 1n)),
-      5,
-      'write',
-    )
-    expect(
-      outcome(
+  ])(
+    'rights are those of every level: %s alone can refuse a write (5) or a read (6) [vtd.page.rights]',
+    (_level, entry, next) => {
+      expectFault(
         board((b) => b.store(entry, BigInt(next) | 1n)),
-        'read',
-      ),
-    ).toBe(2)
-    expectFault(
-      board((b) => b.store(entry, BigInt(next) | 2n)),
-      6,
-      'read',
-    )
-    expect(
-      outcome(
-        board((b) => b.store(entry, BigInt(next) | 2n)),
+        5,
         'write',
-      ),
-    ).toBe(2)
-  })
+      )
+      expect(
+        outcome(
+          board((b) => b.store(entry, BigInt(next) | 1n)),
+          'read',
+        ),
+      ).toBe(2)
+      expectFault(
+        board((b) => b.store(entry, BigInt(next) | 2n)),
+        6,
+        'read',
+      )
+      expect(
+        outcome(
+          board((b) => b.store(entry, BigInt(next) | 2n)),
+          'write',
+        ),
+      ).toBe(2)
+    },
+  )
   test.each([
     ['L4', L4],
     ['L3', L3],
@@ -544,8 +551,7 @@ describe('tables of five levels [vtd.page.levels]', () => {
 })
 
 describe('requests that say that they are translated, or want a translation (AT 2 and 1)', () => {
-  const typed = (made: Board, addressType: number, write = true) =>
-    made.unit.dmaTyped(8, 0, PAGE_A, write, addressType)
+  const typed = (made: Board, addressType: number, write = true) => made.unit.dmaTyped(8, 0, PAGE_A, write, addressType)
 
   test.each([1, 2])('AT %i is blocked with D, whatever the tables grant [vtd.fault.reason-d]', (addressType) => {
     const made = board()

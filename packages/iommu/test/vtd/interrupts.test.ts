@@ -238,14 +238,17 @@ describe('faults, each with its record: index in 63:48 [vtd.log.interrupt]', () 
     ['22', 0x0071_0002n, ONLY_8, []],
     ['24', 0x0071_1003n, ONLY_8, []],
     ['26', 0x0071_0003n, 0x4_0010n, []],
-  ])('FPD of the entry keeps %s out of the log; the message is blocked [vtd.interrupt.fpd]', (_reason, low, high, log) => {
-    const { board, send, record } = made()
-    board.entry(5, low, high)
-    expect([send(5), record(), board.read(0x34), board.vectors()]).toEqual([BLOCKED, log, 0, []])
-    expect(board.machine.clock.snapshot().dmaFault).toBe(1)
-    // Another entry's fault is told.
-    expect([send(6), record()[0]]).toEqual([BLOCKED, '8000002200000008'])
-  })
+  ])(
+    'FPD of the entry keeps %s out of the log; the message is blocked [vtd.interrupt.fpd]',
+    (_reason, low, high, log) => {
+      const { board, send, record } = made()
+      board.entry(5, low, high)
+      expect([send(5), record(), board.read(0x34), board.vectors()]).toEqual([BLOCKED, log, 0, []])
+      expect(board.machine.clock.snapshot().dmaFault).toBe(1)
+      // Another entry's fault is told.
+      expect([send(6), record()[0]]).toEqual([BLOCKED, '8000002200000008'])
+    },
+  )
 
   test('FPD of the context entry has no say', () => {
     const { board, send, record } = made()
@@ -386,7 +389,7 @@ describe('the interrupt entry cache', () => {
     [0, [21]],
     [1, [20, 21]],
     [3, [16, 17, 18, 19, 20, 21, 22, 23]],
-    [15, [...Array.from({ length: 32 }, (_, i) => i)]],
+    [15, Array.from({ length: 32 }, (_, i) => i)],
   ])('by index 21 with IM = %i [vtd.interrupt.cache.index]', (mask, gone) => {
     const { board, send } = cached()
     const all = Array.from({ length: 32 }, (_, i) => i)

@@ -169,17 +169,18 @@ function reference(
 }
 
 test('the walk against one with 64-bit numbers, on tables with flipped bits; with and without an observer (A.2, A.3)', () => {
-  const bits = fc.array(fc.record({ entry: fc.nat(6), word: fc.nat(1), bit: fc.nat(63) }), { maxLength: 3 })
+  const bits = fc.array(fc.record({ entry: fc.nat(7), word: fc.nat(1), bit: fc.nat(63) }), { maxLength: 3 })
   const input = fc.record({
     name: fc.constantFrom(...Object.values(vtdPersonalities)),
-    levels: fc.constantFrom(3, 4),
+    levels: fc.constantFrom(3, 4, 4, 5),
     leafLevel: fc.constantFrom(1, 1, 2, 3),
-    rights: fc.array(fc.constantFrom(3n, 3n, 3n, 1n, 2n, 0n), { minLength: 4, maxLength: 4 }),
+    rights: fc.array(fc.constantFrom(3n, 3n, 3n, 3n, 1n, 2n, 0n), { minLength: 5, maxLength: 5 }),
     type: fc.constantFrom(0n, 0n, 0n, 0n, 2n, 1n),
     target: fc.oneof(fc.nat(2047), fc.constantFrom(0xfee00, 0xfee80, 0x100000, 0xc0000)),
     address: fc.oneof(
       fc.bigInt({ min: 0n, max: (1n << 39n) - 1n }),
       fc.bigInt({ min: 0n, max: (1n << 48n) - 1n }),
+      fc.bigInt({ min: 0n, max: (1n << 57n) - 1n }),
       fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
     ),
     need: fc.constantFrom('read' as const, 'write' as const, 'either' as const),

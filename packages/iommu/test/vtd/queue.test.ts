@@ -68,6 +68,7 @@ describe('completion is late [vtd.queue.order]', () => {
   test('a status address without RAM is ignored, the queue goes on', () => {
     const made = queued()
     made.queue(wait(1n), 0x900000n)
+    made.queue(wait(1n), (1n << 60n) | BigInt(STATUS))
     made.queue(wait(2n), BigInt(STATUS))
     made.ring()
     made.elapse(2000)
@@ -375,6 +376,15 @@ describe('register-based invalidation [vtd.invalidate.register, vtd.invalidate.g
       expect(made.read(0xfc) >>> 31).toBe(0)
     }
     expect(isStale()).toBe(true)
+  })
+
+  test('without ICC or IVT nothing starts', () => {
+    const made = board()
+    const isStale = stale(made)
+    made.write(0x2c, 0x20000000)
+    made.write(0xfc, 0x10000000)
+    made.elapse(3000)
+    expect([made.machine.clock.snapshot().invalidation, isStale()]).toEqual([0, true])
   })
 
   test('CCMD without a granularity is refused (CAIG 0)', () => {

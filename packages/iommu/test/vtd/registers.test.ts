@@ -10,7 +10,16 @@ describe('capabilities of the personalities, less the features that come later [
   test.each<[VtdPersonalityName, string, number, bigint, bigint, number, number, number]>([
     ['nehalem-ep', '[vtd.personality.nehalem-ep]', 0x10, 0x00c90780106f0402n, 0x00f020fan, 0x100, 8, 0x200],
     ['sandybridge-ep', '[vtd.personality.sandybridge-ep]', 0x10, 0x00d2078c106f0402n, 0x00f020fan, 0x100, 8, 0x200],
-    ['sapphirerapids-sp', '[vtd.personality.sapphirerapids-sp]', 0x60, 0x00ed008c40780c06n, 0x00f050dbn, 0x400, 1, 0x500],
+    [
+      'sapphirerapids-sp',
+      '[vtd.personality.sapphirerapids-sp]',
+      0x60,
+      0x00ed008c40780c06n,
+      0x00f050dbn,
+      0x400,
+      1,
+      0x500,
+    ],
     ['qemu39', '[vtd.personality.qemu39]', 0x10, 0x00d2008c22260206n, 0x00f00f4an, 0x220, 1, 0xf0],
     ['qemu48', '[vtd.personality.qemu48]', 0x10, 0x00d2008c222f0606n, 0x00f00f4an, 0x220, 1, 0xf0],
   ])('%s %s', (name, _rule, version, cap, ecap, records, count, iotlb) => {

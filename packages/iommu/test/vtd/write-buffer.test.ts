@@ -169,6 +169,16 @@ describe('the driver [vtd.driver.map.write-buffer]', () => {
     expect(device.put(IOVA, 1n)).toBe(2)
   })
 
+  test('enable, attach and block say so too', () => {
+    const rig = new Rig()
+    rig.broken = true
+    expect(rig.driver.enable()).toBe(DriverStatus.timedOut)
+    rig.broken = false
+    const { table } = rig.start()
+    rig.broken = true
+    expect([rig.driver.block(8), rig.driver.attach(16, table)]).toEqual([DriverStatus.timedOut, DriverStatus.timedOut])
+  })
+
   test('an interrupt entry is seen on return', () => {
     const rig = new Rig()
     const { device } = rig.start()

@@ -75,7 +75,9 @@ export class DmaBackends {
       const space = openSpace(this.#kernel.hypercalls, sbdf)
       if (typeof space !== 'number') {
         const { gate } = this.#kernel.hypercalls
-        const domain = new XenIommuDomain(gate, memory, space.space, space.minAddressBits, space.widens)
+        // As in Linux: where deferring is not possible the kernel is strict without a word.
+        const lazy = !commandLine.iommuStrict && space.mayDefer
+        const domain = new XenIommuDomain(gate, memory, space.space, space.minAddressBits, space.widens, lazy)
         return new DmaIommu(memory, domain, parameters)
       }
     }

@@ -207,8 +207,7 @@ export class DmaApi {
     checkDirection(direction)
     if (this.debug !== null) {
       let known = list.segments > 0
-      if (!known)
-        this.debug.unmapped(this.device, list.address(0), list.bytes, 'scatter-gather', direction, list.count)
+      if (!known) this.debug.unmapped(this.device, list.address(0), list.bytes, 'scatter-gather', direction, list.count)
       for (let i = 0; i < list.segments; i++) {
         known =
           this.debug.unmapped(

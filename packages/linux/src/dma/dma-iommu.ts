@@ -3,7 +3,7 @@
  * space, merges what is contiguous there, and undoes what failed; the domain puts mappings where the device finds them.
  *
  * A list of own pages becomes one contiguous range of I/O pages: what is scattered in the machine is contiguous for the device.
- * Always strict: when an unmap returns, the device reaches nothing of it any more.
+ * Strict unless the domain defers (`iommu.strict=0`): when an unmap returns, the device reaches nothing of it any more.
  */
 import { ACCESS, Errno, PAGE_SHIFT, PAGE_SIZE } from '@iospace/abi'
 import { InvariantError } from '@iospace/wire'

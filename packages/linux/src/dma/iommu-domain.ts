@@ -30,7 +30,10 @@ export interface IommuDomain {
   unmapBegin(): void
   /** Appends a whole mapping: a run and what followed it. */
   unmapRange(high: number, low: number, pages: number): void
-  /** Ends the batch's mappings; when it returns 0 the device reaches none of them. −errno: the frames must not be reused. */
+  /**
+   * Ends the batch's mappings; when it returns 0 the device reaches none of them, or with a domain that defers soon will not. −errno: the
+   * frames must not be reused.
+   */
   unmapCommit(): number
 
   /**

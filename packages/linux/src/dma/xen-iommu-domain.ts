@@ -57,6 +57,7 @@ export class XenIommuDomain implements IommuDomain {
   declare private readonly unmap: IommuListCall
   declare private readonly grant: IommuListCall
   declare private readonly ungrant: IommuListCall
+  declare private readonly lazy: boolean
   /** The list that {@link ioHigh} and {@link ioLow} read: both element kinds begin with io_address. */
   #committed: HypercallList
   /** Flags of an element, where the access is beside them: placed by itself, behind the one before it; and of a grant. */
@@ -73,9 +74,19 @@ export class XenIommuDomain implements IommuDomain {
 
   /**
    * Space `space` of this domain, whose window begins below `minAddressBits` bits. `widens`: the hardware has no entry for some access, and a
-   * device may get more than it was given.
+   * device may get more than it was given. `lazy`: the device may reach what was unmapped a little longer, as long as the control domain's
+   * limits of entries and age say; the hypervisor keeps the frames and their addresses meanwhile. Grants are never unmapped so: their
+   * granter waits.
    */
-  constructor(gate: HypercallGate, memory: KernelMemory, space: number, minAddressBits: number, widens = false) {
+  constructor(
+    gate: HypercallGate,
+    memory: KernelMemory,
+    space: number,
+    minAddressBits: number,
+    widens = false,
+    lazy = false,
+  ) {
+    this.lazy = lazy
     this.any = (ANY | (widens ? WIDEN : 0)) << MAP_FLAGS_SHIFT
     this.follows = (FOLLOWS | (widens ? WIDEN : 0)) << MAP_FLAGS_SHIFT
     this.grantFlags = GRANT_ANY | (widens ? GRANT_WIDEN : 0)
@@ -87,7 +98,7 @@ export class XenIommuDomain implements IommuDomain {
       memory,
       IOMMU_OP.unmap,
       iommu_unmap,
-      IOMMU_FLAG.CONTINUE,
+      IOMMU_FLAG.CONTINUE | (lazy ? IOMMU_FLAG.NO_FLUSH : 0),
       space,
       CAPACITY,
       iommu_unmap_element.size,
@@ -274,6 +285,11 @@ export class XenIommuDomain implements IommuDomain {
   }
 
   release(): void {
+    // A strict call completes what is pending, here one that ends nothing: after it the device reaches nothing of this kernel's.
+    if (this.lazy) {
+      this.ungrant.count = 0
+      this.ungrant.call()
+    }
     for (const call of [this.map, this.unmap, this.grant, this.ungrant]) call.free()
   }
 

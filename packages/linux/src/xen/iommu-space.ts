@@ -7,6 +7,7 @@ import {
   Errno,
   GRANULARITY,
   HARDWARE_KIND,
+  IOMMU_FEATURE,
   iommu_attach_device,
   iommu_create_space,
   IOMMU_MAGIC,
@@ -25,6 +26,8 @@ export interface IoSpace {
   readonly minAddressBits: number
   /** The hardware cannot express every access: a page that is only read or only written becomes both. */
   readonly widens: boolean
+  /** Invalidations of unmapped pages may stay pending: the control domain allows it. */
+  readonly mayDefer: boolean
 }
 
 const EVERY_ACCESS = ACCESS_KIND.READ | ACCESS_KIND.WRITE | ACCESS_KIND.READ_WRITE
@@ -42,13 +45,14 @@ export function openSpace(hypercalls: Hypercalls, sbdf: number): IoSpace | numbe
   const known = hypercalls.call('iommu_op', IOMMU_OP.query_device, iommu_query_device, device)
   if (known < 0) return known
   const widens = (query.access_kinds & EVERY_ACCESS) !== EVERY_ACCESS
+  const mayDefer = (Number(query.features) & IOMMU_FEATURE.DEFERRED) !== 0
   if (query.default_kind === DEFAULT_KIND.EMPTY || emptyDefault(hypercalls) === 0) {
     const attached = device.space === SPACE_DEFAULT && device.state === DEVICE_STATE.ATTACHED
     const error = attached ? 0 : attach(hypercalls, sbdf, SPACE_DEFAULT)
     // Page 0 is never mapped, so an address has at least 13 bits.
-    return error < 0 ? error : { space: SPACE_DEFAULT, minAddressBits: PAGE_SHIFT + 1, widens }
+    return error < 0 ? error : { space: SPACE_DEFAULT, minAddressBits: PAGE_SHIFT + 1, widens, mayDefer }
   }
-  return ownSpace(hypercalls, sbdf, widens)
+  return ownSpace(hypercalls, sbdf, widens, mayDefer)
 }
 
 /**
@@ -71,7 +75,7 @@ function attach(hypercalls: Hypercalls, sbdf: number, space: number): number {
   return hypercalls.call('iommu_op', IOMMU_OP.attach_device, iommu_attach_device, value)
 }
 
-function ownSpace(hypercalls: Hypercalls, sbdf: number, widens: boolean): IoSpace | number {
+function ownSpace(hypercalls: Hypercalls, sbdf: number, widens: boolean, mayDefer: boolean): IoSpace | number {
   const zero = iommu_create_space.zero()
   const devices = [sbdf, ...zero.devices.slice(1)]
   const value = { ...zero, size: iommu_create_space.size, domid: DOMID.SELF, device_count: 1, devices }
@@ -80,5 +84,5 @@ function ownSpace(hypercalls: Hypercalls, sbdf: number, widens: boolean): IoSpac
   const error = attach(hypercalls, sbdf, value.space)
   if (error < 0) return error
   const firstPage = Math.max(1, Math.ceil(Number(value.window_start) / 2 ** PAGE_SHIFT))
-  return { space: value.space, minAddressBits: Math.ceil(Math.log2(firstPage + 1)) + PAGE_SHIFT, widens }
+  return { space: value.space, minAddressBits: Math.ceil(Math.log2(firstPage + 1)) + PAGE_SHIFT, widens, mayDefer }
 }

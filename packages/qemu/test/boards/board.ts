@@ -19,6 +19,8 @@ export interface Board extends Disposable {
   /** The edu device of each of {@link EDU_FUNCTIONS}. */
   readonly devices: ReadonlyMap<number, EduDriver>
   driverPort(pages: TablePages): DriverPort
+  /** Interrupts of `vector` that the processor has taken. One that was sent may be taken a little later. */
+  interrupts(vector: number): number
   /** Lets writes that are on their way arrive. */
   settle(): void
 }
@@ -31,3 +33,5 @@ export const EDU_BAR = 0xe000_0000
 export const EDU_FUNCTIONS = [0x18, 0x20, 0xc0, 0x100] as const
 export const ROOT_PORT = 0x28
 export const BOARD_MEBIBYTES = 64
+/** Frame where the processor of QEMU's board counts interrupts. */
+export const INTERRUPT_COUNTERS = 0x1f00

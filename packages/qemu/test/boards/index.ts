@@ -6,9 +6,9 @@ export * from './board.ts'
 export { ownAmdBoard, ownBoard, qemuBoard }
 
 const boards: Readonly<Record<BoardName, () => Board>> = {
-  qemu39: () => qemuBoard(39),
-  qemu48: () => qemuBoard(48),
-  qemuAmd: () => qemuBoard('Amd'),
+  qemu39: () => qemuBoard(39, { interrupts: true }),
+  qemu48: () => qemuBoard(48, { interrupts: true }),
+  qemuAmd: () => qemuBoard('Amd', { interrupts: true }),
   ours39: () => ownBoard(39),
   ours48: () => ownBoard(48),
   oursAmd: () => ownAmdBoard(),

@@ -1,3 +1,4 @@
+import { EduDevice } from '@iospace/devices'
 import { MachinePort, type MachinePortOptions } from '@iospace/iommu/driver'
 import { AMDVI_BASE, amdviPersonalities, installAmdvi, VTD_BASE, VtdHardware } from '@iospace/iommu/hardware'
 import type { AmdviPersonality } from '@iospace/iommu/hardware'
@@ -6,10 +7,11 @@ import { vtd } from '@iospace/iommu/spec'
 import { Count, Machine, PAGE_SIZE, type MachineMemory } from '@iospace/machine'
 import { FrameReserve, openEdu, type EduDriver, type TablePages } from '../../src/index.ts'
 import { BOARD_MEBIBYTES, EDU_BAR, EDU_FUNCTIONS, ROOT_PORT, type Board, type BoardMemory } from './board.ts'
-import { EduFunction } from './edu-function.ts'
 
 /** Where QEMU puts the AMD-Vi unit's own function. */
 const AMDVI_FUNCTION = 0x08
+/** As on QEMU's board, where `dmaMask` says so: the edu devices reach everything. */
+const EDU_ADDRESSES = 2n ** 64n - 1n
 /** Longer than anything of the board takes, in units of a pause (40 ns). */
 const SETTLE = 200
 
@@ -67,7 +69,7 @@ function boardOf(
   pci.configWrite(ROOT_PORT, 0x04, 2, 0x6)
   const devices = new Map<number, EduDriver>()
   EDU_FUNCTIONS.forEach((bdf, i) => {
-    pci.add(bdf > 0xff ? bus : 0, bdf & 0xff, new EduFunction(memory))
+    pci.add(bdf > 0xff ? bus : 0, bdf & 0xff, new EduDevice({ machine, dmaMask: EDU_ADDRESSES, dmaTime: 0 }))
     devices.set(bdf, openEdu(pci, mmio, bdf, EDU_BAR + i * 0x10_0000))
   })
   return {
@@ -80,6 +82,7 @@ function boardOf(
     pci,
     devices,
     driverPort,
+    interrupts: (vector) => machine.interrupts.received[vector]!,
     settle: () => clock.charge(Count.relax, SETTLE),
     [Symbol.dispose]: () => {},
   }

@@ -1,14 +1,24 @@
 import { amdvi, edu, openEdu, QEMU_AMDVI_BASE, QEMU_VTD_BASE, QemuDriverPort } from '../../src/index.ts'
 import { QemuMachine, rootPort, vtd, type EduDriver } from '../../src/index.ts'
 import { qemuPath } from '../qemu.ts'
-import { BOARD_MEBIBYTES, EDU_BAR, EDU_FUNCTIONS, ROOT_PORT, type Board } from './board.ts'
+import { BOARD_MEBIBYTES, EDU_BAR, EDU_FUNCTIONS, INTERRUPT_COUNTERS, ROOT_PORT, type Board } from './board.ts'
 
-/** QEMU's board with a VT-d unit of so many address bits, or with an AMD-Vi unit. */
-export function qemuBoard(iommu: 39 | 48 | 'Amd'): Board {
+/** QEMU's board with a VT-d unit of so many address bits, or with an AMD-Vi unit; `interrupts` are remapped or are not. */
+export function qemuBoard(iommu: 39 | 48 | 'Amd', { interrupts = false } = {}): Board {
   const amd = iommu === 'Amd'
   const onBus0 = EDU_FUNCTIONS.slice(0, -1).map((bdf) => edu(bdf >> 3))
-  const devices = [amd ? amdvi() : vtd({ addressBits: iommu }), rootPort(5, 'bus1'), ...onBus0, edu(0, 'bus1')]
-  const machine = new QemuMachine({ qemu: qemuPath, mebibytes: BOARD_MEBIBYTES, devices })
+  const devices = [
+    amd ? amdvi({ interrupts }) : vtd({ addressBits: iommu, interrupts }),
+    rootPort(5, 'bus1'),
+    ...onBus0,
+    edu(0, 'bus1'),
+  ]
+  const machine = new QemuMachine({
+    qemu: qemuPath,
+    mebibytes: BOARD_MEBIBYTES,
+    devices,
+    interruptCounters: INTERRUPT_COUNTERS * 4096,
+  })
   const { memory, mmio, pci } = machine
   const drivers = new Map<number, EduDriver>()
   try {
@@ -31,6 +41,7 @@ export function qemuBoard(iommu: 39 | 48 | 'Amd'): Board {
     unit: amd ? QEMU_AMDVI_BASE : QEMU_VTD_BASE,
     devices: drivers,
     driverPort: (pages) => new QemuDriverPort(machine, pages),
+    interrupts: (vector) => machine.interrupts(vector),
     // QEMU carries out what it is sent in order, reads included.
     settle: () => {},
     [Symbol.dispose]: () => machine[Symbol.dispose](),

@@ -62,7 +62,10 @@ export interface Report {
 }
 
 /** Episodes until enough operations are done or one fails. */
-export function runLane<Operation>(lane: Lane<Operation>, { seed, operations = lane.wholeRun, also = '' }: Plan): Report {
+export function runLane<Operation>(
+  lane: Lane<Operation>,
+  { seed, operations = lane.wholeRun, also = '' }: Plan,
+): Report {
   for (let number = 0; lane.coverage.operations < operations; number++) {
     const episode = lane.generate(seed, number)
     if (lane.run(episode) === null) continue

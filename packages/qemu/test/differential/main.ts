@@ -14,7 +14,7 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { findQemu } from '../../src/index.ts'
-import { deviationFile, readDeviations } from './deviation.ts'
+import { deviationFile, deviationsOf } from './deviation.ts'
 import { describeReport, runLane, type Lane } from './lane.ts'
 import { keep } from './minimise.ts'
 import { AmdviLane } from './amdvi/lane.ts'
@@ -82,7 +82,7 @@ function main(): number {
     return 2
   }
   console.log(`QEMU ${found.version.join('.')}`)
-  const deviations = readDeviations(values.deviations ?? deviationFile(unit), found.version)
+  const deviations = deviationsOf(values.deviations ?? deviationFile(unit), found.version)
   if (unit === 'amdvi') {
     using lane = new AmdviLane(deviations)
     return carryOut(lane, asked) ? 0 : 1

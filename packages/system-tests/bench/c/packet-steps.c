@@ -208,6 +208,14 @@ static bool iq_execute(u32 head) {
       if (iotlb1g.used) bank_drop_page(&iotlb1g, w0 >> 16, iova >> 30);
       return true;
     }
+    if ((w0 & 0x70) == 0x70 && (w2 & 0x3f) <= 6) {
+      u64 page = ((u64)w3 << 20 | w2 >> 12) >> (w2 & 0x3f) << (w2 & 0x3f);
+      for (u32 i = 0; i < 1u << (w2 & 0x3f); i++) bank_drop_page(&iotlb, w0 >> 16, page + i);
+      if (iotlb2m.used) bank_drop_page(&iotlb2m, w0 >> 16, page >> 9);
+      if (iotlb1g.used) bank_drop_page(&iotlb1g, w0 >> 16, page >> 18);
+      if (!(w2 & 0x40)) bank_drop_domain(&directories, w0 >> 16);
+      return true;
+    }
     if ((w0 & 0x30) != 0x20) return false;
     bank_drop_domain(&iotlb, w0 >> 16); bank_drop_domain(&iotlb2m, w0 >> 16); bank_drop_domain(&iotlb1g, w0 >> 16);
     bank_drop_domain(&directories, w0 >> 16);
@@ -345,12 +353,23 @@ static void queue_store(u32 w0, u32 w1, u64 w23) {
   queue_tail = (queue_tail + 1) & 255;
   queue_pending++;
 }
+static u32 covering(u64 first, u64 last) { u32 order = 0; while (first != last) { first >>= 1; last >>= 1; order++; } return order; }
 static int queue_range(void) {
   if (!range.table) return 0;
   u32 table = range.table;
   range.table = 0;
-  if (range.pages != 1 || changed_directories || queue_pending >= 254) return -2;
-  queue_store(2 | 0x30 | 0xc0 | table << 16, 0, range.iova | 0x40);
+  if (changed_directories || queue_pending >= 254) return -2;
+  u64 first = range.iova >> 12, last = first + range.pages - 1;
+  u32 order = covering(first, last);
+  if (order <= 1 || 1ull << order <= 2 * range.pages) {
+    queue_store(2 | 0x30 | 0xc0 | table << 16, 0, first >> order << order << 12 | 0x40 | order);
+    return 0;
+  }
+  /* Both halves on the sides of the highest border inside the range are covered by blocks of less than twice their size. */
+  u64 border = last >> (order - 1) << (order - 1);
+  u32 low = covering(first, border - 1), high = covering(border, last);
+  queue_store(2 | 0x30 | 0xc0 | table << 16, 0, first >> low << low << 12 | 0x40 | low);
+  queue_store(2 | 0x30 | 0xc0 | table << 16, 0, border >> high << high << 12 | 0x40 | high);
   return 0;
 }
 static int vtd_queue(u32 table, u64 iova, u32 pages) {
@@ -610,7 +629,7 @@ static int op_unmap(struct domain *d) {
     rc = driver->complete() ? -5 : 0;
     if (rc == 0) {
       u32 forgotten = 0;
-      for (u32 k = 0; k < entries; k++) {
+      for (u32 k = entries; k-- > 0;) {
         for (u32 j = 0; j < ranges[2 * k + 1]; j++) {
           u32 value = tree_take(ranges[2 * k] + j);
           if (value & M_GRANT) abort();

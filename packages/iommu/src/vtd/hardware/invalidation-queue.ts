@@ -270,8 +270,7 @@ export class InvalidationQueue {
         )
       }
       case IOTLB: {
-        if (((low & IOTLB_RESERVED_0) | next | (third & IOTLB_RESERVED_2)) !== 0)
-          return RESERVED
+        if (((low & IOTLB_RESERVED_0) | next | (third & IOTLB_RESERVED_2)) !== 0) return RESERVED
         const domain = (low >>> IOTLB_DOMAIN_SHIFT) & this.domainMask
         const hi = fourth & this.addressMask
         if ((low & PAGE_MASK) === DRAINED_PAGE && (third & LEAF_MASK) === LEAF_ONLY)

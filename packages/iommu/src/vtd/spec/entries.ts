@@ -64,22 +64,6 @@ export const PageEntry = {
 /** Bits of the high half that lie above a host address width of `bits` (33…52), up to bit 51. */
 export const aboveHostWidth = (bits: number): number => (0xf_ffff << (bits - 32)) & 0xf_ffff
 
-/** Index (0…511) of the I/O address (`hi`:`lo`) in a table of `level`: 1 is the leaf table. */
-export function tableIndex(level: number, hi: number, lo: number): number {
-  switch (level) {
-    case 1:
-      return (lo >>> 12) & 511
-    case 2:
-      return (lo >>> 21) & 511
-    case 3:
-      return ((hi << 2) | (lo >>> 30)) & 511
-    case 4:
-      return (hi >>> 7) & 511
-    default:
-      return (hi >>> 16) & 511
-  }
-}
-
 /** 4 KiB pages that one entry of `level` spans. */
 export const pagesPerEntry = (level: number): number => 512 ** (level - 1)
 

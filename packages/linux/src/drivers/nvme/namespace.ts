@@ -63,15 +63,27 @@ export class NvmeNamespace implements BlockDevice {
   readonly #onBusy: () => void
   /** Answers everything with an error. */
   #dead = false
-  /** Commands completed so far: the watchdog sees by it that there is progress. */
+  /** Commands completed so far. */
   completed = 0
+  /** When the command of each id went out, in virtual ns. */
+  readonly #since: Float64Array
+  readonly #now: () => number
 
-  constructor(geometry: NamespaceGeometry, dma: DmaApi, queue: QueuePair, slots: CommandSlots, onBusy: () => void) {
+  constructor(
+    geometry: NamespaceGeometry,
+    dma: DmaApi,
+    queue: QueuePair,
+    slots: CommandSlots,
+    now: () => number,
+    onBusy: () => void,
+  ) {
     this.#geometry = geometry
     this.#dma = dma
     this.#queue = queue
     this.#slots = slots
     this.#words = queue.submissions.buffer.memory.words
+    this.#since = new Float64Array(slots.count)
+    this.#now = now
     this.#onBusy = onBusy
     this.#requests = Array.from({ length: slots.count }, () => null)
     this.name = geometry.name
@@ -90,6 +102,14 @@ export class NvmeNamespace implements BlockDevice {
   /** Commands under way. */
   get inFlight(): number {
     return this.#slots.count - this.#slots.freeCount
+  }
+
+  /** When the oldest command under way went out, in virtual ns; Infinity without one. Looks at all of them. */
+  oldest(): number {
+    let oldest = Infinity
+    for (let id = 0; id < this.#requests.length; id++)
+      if (this.#requests[id] !== null && this.#since[id]! < oldest) oldest = this.#since[id]!
+    return oldest
   }
 
   queue(request: BlockRequest): void {
@@ -182,12 +202,14 @@ export class NvmeNamespace implements BlockDevice {
     const transfer = this.#transfer
     const { blockShift, id: namespace } = this.#geometry
     let block = request.sector / this.#blockSectors
+    const now = this.#now()
     transfer.begin(list)
     while (transfer.more) {
       const id = this.#slots.take()
       const at = this.#queue.push()
       const words = this.#words
       this.#requests[id] = request
+      this.#since[id] = now
       words[at + Sqe.command] = (request.op === BlockOp.write ? IoOp.write : IoOp.read) | (id << 16)
       words[at + Sqe.namespace] = namespace
       transfer.build(words, at, this.#slots, id)
@@ -207,6 +229,7 @@ export class NvmeNamespace implements BlockDevice {
     const id = this.#slots.take()
     const at = this.#queue.push()
     this.#requests[id] = request
+    this.#since[id] = this.#now()
     this.#words[at + Sqe.command] = IoOp.flush | (id << 16)
     this.#words[at + Sqe.namespace] = this.#geometry.id
     return true

@@ -73,7 +73,14 @@ async function attach(
     return null
   }
   const watchdog = new Watchdog(controller)
-  const namespace = new NvmeNamespace(geometry, dma, queue, slots, () => watchdog.wake())
+  const namespace = new NvmeNamespace(
+    geometry,
+    dma,
+    queue,
+    slots,
+    () => kernel.now(),
+    () => watchdog.wake(),
+  )
   watchdog.watch(namespace)
   device.defer(async () => {
     kernel.block.remove(namespace)

@@ -6,7 +6,7 @@ import type { WaitQueue } from '@iospace/machine'
 import type { NvmeController } from './controller.ts'
 import type { NvmeNamespace } from './namespace.ts'
 
-/** As Linux's nvme_io_timeout. */
+/** As Linux's nvme_io_timeout: for each command by itself, whatever others do. */
 const IO_TIMEOUT = 30e9
 
 export class Watchdog {
@@ -36,20 +36,24 @@ export class Watchdog {
   }
 
   async #run(namespace: NvmeNamespace): Promise<void> {
+    const { kernel } = this.#controller
     while (!this.#stopped) {
-      if (namespace.inFlight === 0) {
+      const oldest = namespace.oldest()
+      if (oldest === Infinity) {
         this.#waiting = true
         await this.#idle.wait()
         this.#waiting = false
         continue
       }
-      const before = namespace.completed
-      await this.#controller.kernel.sleep(IO_TIMEOUT)
-      if (this.#stopped || namespace.inFlight === 0 || namespace.completed !== before) continue
+      const left = oldest + IO_TIMEOUT - kernel.now()
+      if (left > 0) {
+        await kernel.sleep(left)
+        continue
+      }
       // An interrupt may have been lost; only a controller that has nothing to show is given up.
       namespace.poll()
-      if (namespace.completed !== before) continue
-      this.#controller.kernel.log(`${namespace.name}: no answer within ${IO_TIMEOUT / 1e9} s, giving the controller up`)
+      if (namespace.oldest() > oldest) continue
+      kernel.log(`${namespace.name}: no answer within ${IO_TIMEOUT / 1e9} s, giving the controller up`)
       this.#controller.failed = true
       await this.#controller.quiesce()
       namespace.fail()

@@ -10,6 +10,7 @@ export const DEVIATIONS = [
   'table-length-is-ignored',
   'invalid-entry-is-checked',
   'interrupt-half-is-checked',
+  'more-bits-are-checked',
   'untranslated-passes',
   'absent-leaf-translates',
   'reserved-bits-are-ignored',

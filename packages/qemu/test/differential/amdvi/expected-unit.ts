@@ -157,7 +157,13 @@ export class ExpectedUnit {
     const [q0, q1, q2, q3] = words as [bigint, bigint, bigint, bigint]
     const valid = (q0 & 1n) !== 0n
     if ((valid || deviates('invalid-entry-is-checked')) && (q0 & 0x8000_0000_0000_007cn) !== 0n) return null
-    if (deviates('interrupt-half-is-checked') && ((q2 & (3n << 52n)) | (q3 & 0x003f_0000_0000_7fffn)) !== 0n) return null
+    if (deviates('interrupt-half-is-checked') && ((q2 & (3n << 52n)) | (q3 & 0x003f_0000_0000_7fffn)) !== 0n)
+      return null
+    if (
+      deviates('more-bits-are-checked') &&
+      ((q0 & 0x0030_0000_0000_0080n) | (q1 & 0x100n) | (q2 & 0x08c0_0000_0000_0000n) | q3) !== 0n
+    )
+      return null
     if (!valid) return { passes: true, domain: 0, rights: BOTH, levels: 0, table: -1n }
     const rights = bits(q0, 61, 2)
     const domain = bits(q1, 0, 16)
@@ -191,7 +197,7 @@ export class ExpectedUnit {
         if (deviates('rights-of-the-leaf-alone')) rights = bits(entry, 61, 2)
         else if (deviates('pages-by-requester')) rights &= entryRights
         const size = 1n << BigInt(shift)
-        return { order: shift - 12, to: (entry & ADDRESS) & ~(size - 1n), rights }
+        return { order: shift - 12, to: entry & ADDRESS & ~(size - 1n), rights }
       }
       if ((rights & need) === 0) return null
       if (next >= level && !deviates('levels-may-rise')) return null

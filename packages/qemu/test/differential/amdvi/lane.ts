@@ -144,7 +144,10 @@ export class AmdviLane implements Lane<Operation> {
       return null
     }
     const stored = this.#data.stored(dma.requester, dma.at, dma.length)
-    const foretold = [plain, deviant].map((pagesOf) => outcomeOf(pagesOf, dma, stored, this.#own.memory)) as [Outcome, Outcome]
+    const foretold = [plain, deviant].map((pagesOf) => outcomeOf(pagesOf, dma, stored, this.#own.memory)) as [
+      Outcome,
+      Outcome,
+    ]
     this.#outcomes = []
     for (const [i, side] of [this.#ours, this.#qemu].entries()) {
       const seen = side.transfer(dma)
@@ -157,7 +160,10 @@ export class AmdviLane implements Lane<Operation> {
     if (plain.pages.length === 1) this.#count(now, dma, plain, agree)
     if (agree) return null
     const blamed = others.filter(([, other]) => !sameForecast(other, deviant)).map(([id]) => id)
-    return this.#explain(blamed, foretold.flatMap(({ writes }) => writes))
+    return this.#explain(
+      blamed,
+      foretold.flatMap(({ writes }) => writes),
+    )
   }
 
   #count(now: Walk, { lo }: Dma, { pages: [page] }: Forecast, agree: boolean): void {

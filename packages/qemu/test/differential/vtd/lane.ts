@@ -175,7 +175,12 @@ export class VtdLane implements Lane<Operation> {
   }
 
   // `now` is the walk of memory as it is: what went otherwise came out of a cache.
-  #count({ requester, lo, write, length, at }: Transfer, now: Walk, outcome: number, { seen, fault }: Observation): void {
+  #count(
+    { requester, lo, write, length, at }: Transfer,
+    now: Walk,
+    outcome: number,
+    { seen, fault }: Observation,
+  ): void {
     const through = passes(outcome)
     let stale = through !== now.outcome >= 0
     const address = now.outcome * PAGE + (lo & 0xfff)

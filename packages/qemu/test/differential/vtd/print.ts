@@ -5,7 +5,6 @@ import { describeDma, hex64, hexWords } from '../dma.ts'
 import type { Operation } from './operation.ts'
 import type { FaultView, Observation } from './side.ts'
 
-
 export function describeOperation(operation: Operation): string {
   switch (operation.kind) {
     case 'entry':
