@@ -19,6 +19,7 @@ const attack = (facts: Partial<AttackRow> = {}): AttackRow => ({
 const evidence = (facts: Partial<Evidence> = {}): Evidence => ({
   dma: 'xen',
   iommu: 'vtd',
+  personality: 'sandybridge-ep',
   protection: PROTECTION.vtd,
   seed: 1,
   sha256: 'aa',

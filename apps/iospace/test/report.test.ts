@@ -21,6 +21,7 @@ const report: StorageReport = {
   problems: [],
   dma: 'xen',
   iommu: 'vtd',
+  personality: 'sandybridge-ep',
   protection: PROTECTION.vtd,
   seed: 42,
   sha256: 'a'.repeat(64),

@@ -22,7 +22,10 @@ interface Options {
   readonly table?: string
 }
 
-const file = ({ words = {}, personality = 'hats6', absent = [], table = '0x1000000' }: Options, ...requests: Request[]) => ({
+const file = (
+  { words = {}, personality = 'hats6', absent = [], table = '0x1000000' }: Options,
+  ...requests: Request[]
+) => ({
   iommu: 'amdvi',
   personality,
   registers: { DevTabBase: table },
@@ -100,7 +103,10 @@ describe('translations (B.3, B.4)', () => {
     const words = { '0x2000000': '0x6000000002003201', '0x2003ff8': '0x6000000002abc001' }
     const [result] = await results(file({ words }, read('0x1ff123')))
     expect(outcome(result!)).toMatchObject({ machineAddress: '0x2abc123', pageSize: 4096 })
-    expect(steps(result!).slice(1)).toEqual(['page 4 0x2000000 0x6000000002003201', 'page 1 0x2003ff8 0x6000000002abc001'])
+    expect(steps(result!).slice(1)).toEqual([
+      'page 4 0x2000000 0x6000000002003201',
+      'page 1 0x2003ff8 0x6000000002abc001',
+    ])
     for (const address of ['0x200123', '0x40000123', '0x7fffe00123'])
       expect(await one({ words }, read(address))).toMatchObject({
         fault: { code: 2 },
@@ -172,10 +178,27 @@ describe('events (B.6)', () => {
     ['2 MiB by size at level 1', 2, { words: { '0x2003000': '0x60000000020ffe01' } }, '0x2090123400000010'],
     ['8 KiB by size at level 2', 2, { words: { '0x2002408': '0x6000000002200e01' } }, '0x2090123400000010'],
     ['Mode 7', 2, { words: { '0x1000200': '0x6000000002000e03' } }, '0x2090123400000010'],
-    ['more levels than HATS', 2, { words: { '0x1000200': '0x6000000002000a03' }, personality: 'hats4' }, '0x2090123400000010'],
+    [
+      'more levels than HATS',
+      2,
+      { words: { '0x1000200': '0x6000000002000a03' }, personality: 'hats4' },
+      '0x2090123400000010',
+    ],
     ['V = 1, TV = 0', 2, { words: { '0x1000200': '0x6000000002000801' } }, '0x2000123400000010'],
-    ['device table entry: bit 2', 1, { words: { '0x1000200': '0x6000000002000807' } }, '0x1080000000000010', '0x10200564'],
-    ['device table entry: bit 63', 1, { words: { '0x1000200': '0xe000000002000803' } }, '0x1080000000000010', '0x10200564'],
+    [
+      'device table entry: bit 2',
+      1,
+      { words: { '0x1000200': '0x6000000002000807' } },
+      '0x1080000000000010',
+      '0x10200564',
+    ],
+    [
+      'device table entry: bit 63',
+      1,
+      { words: { '0x1000200': '0xe000000002000803' } },
+      '0x1080000000000010',
+      '0x10200564',
+    ],
     ['device table cannot be read', 3, { absent: [['0x1000200', '0x1']] }, '0x3200000000000010', '0x1000200'],
     ['the same by its last byte', 3, { absent: [['0x100021f', '0x1']] }, '0x3200000000000010', '0x1000200'],
     ['top table cannot be read', 4, { absent: [['0x2000000', '0x1000']] }, '0x4200123400000010', '0x2000000'],
@@ -216,7 +239,10 @@ describe('events (B.6)', () => {
   test('SA keeps page faults out of the log, SE those after the first, other events come all the same', async () => {
     const quiet = (flags: string) => ({ '0x1000208': flags })
     const absent = { '0x2003000': '0x0' }
-    expect(await one({ words: { ...absent, ...quiet('0x400001234') } })).toMatchObject({ fault: { code: 2 }, record: null })
+    expect(await one({ words: { ...absent, ...quiet('0x400001234') } })).toMatchObject({
+      fault: { code: 2 },
+      record: null,
+    })
     expect(await one({ words: { ...absent, ...quiet('0x200001234') } })).toMatchObject({
       record: { words: ['0x2000123400000010', AT] },
     })
@@ -245,9 +271,15 @@ describe('special address ranges', () => {
       ),
     )
     expect(message).toEqual({ interrupt: true, steps: [] })
-    expect(outcome(wide!)).toMatchObject({ fault: { code: 8 }, record: { words: ['0x8c00000000000010', '0xfee00010'] } })
+    expect(outcome(wide!)).toMatchObject({
+      fault: { code: 8 },
+      record: { words: ['0x8c00000000000010', '0xfee00010'] },
+    })
     expect(outcome(odd!)).toMatchObject({ fault: { code: 8 }, record: { words: ['0x8c00000000000010', '0xfee00012'] } })
-    expect(outcome(reading!)).toMatchObject({ fault: { code: 8 }, record: { words: ['0x8000000000000010', '0xfeefffff'] } })
+    expect(outcome(reading!)).toMatchObject({
+      fault: { code: 8 },
+      record: { words: ['0x8000000000000010', '0xfeefffff'] },
+    })
     expect(await one({}, read('0xfef00000'))).toHaveProperty('fault.code', 2)
   })
 

@@ -41,7 +41,11 @@ export class WalkBoard {
 
   /** A file with this memory: all the rest of the address space is absent. */
   file(
-    description: { readonly iommu: string; readonly personality: string; readonly registers: Readonly<Record<string, string>> },
+    description: {
+      readonly iommu: string
+      readonly personality: string
+      readonly registers: Readonly<Record<string, string>>
+    },
     requests: readonly Dma[],
   ): object {
     const { view } = this.machine.memory

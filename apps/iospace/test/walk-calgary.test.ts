@@ -91,7 +91,9 @@ describe('TAR', () => {
   })
 
   test('a 64-bit address is past every table', async () => {
-    expect(await one({ registers: { TAR0: '0x2000007' } }, read('0x100001234567'))).toMatchObject({ fault: { code: 0 } })
+    expect(await one({ registers: { TAR0: '0x2000007' } }, read('0x100001234567'))).toMatchObject({
+      fault: { code: 0 },
+    })
   })
 
   test('47:15 are the address and 2:0 the size; bit 3 and the others are not looked at', async () => {
@@ -102,16 +104,27 @@ describe('TAR', () => {
   test('bus n has TARn; those not given are 0, other buses have none', async () => {
     const words = { '0x30091a0': '0x111003', '0x50091a0': '0x333003', '0x91a0': '0x222003' }
     const registers = { TAR1: '0x3000000', TAR3: '0x5000000' }
-    const found = await results(file({ words, registers }, ...['01:00.0', '02:1f.7', '03:00.0'].map((bus) => read('0x1234567', bus))))
+    const found = await results(
+      file({ words, registers }, ...['01:00.0', '02:1f.7', '03:00.0'].map((bus) => read('0x1234567', bus))),
+    )
     expect(found.map(({ machineAddress }) => machineAddress)).toEqual(['0x111567', '0x222567', '0x333567'])
-    const refused = await walk(file({ registers }, read('0x1234567', '00:00.0'), read('0x1234567', '04:00.0')), '--json')
+    const refused = await walk(
+      file({ registers }, read('0x1234567', '00:00.0'), read('0x1234567', '04:00.0')),
+      '--json',
+    )
     expect(refused).toMatchObject({ status: 2, out: '' })
     expect(refused.err).toContain('$.requests[1].device ')
   })
 })
 
 describe('what passes', () => {
-  const words = { '0x2000500': '0x777003', '0x20007f8': '0x777003', '0x2000800': '0x777003', '0x20004f8': '0x777003', '0x2000000': '0x777003' }
+  const words = {
+    '0x2000500': '0x777003',
+    '0x20007f8': '0x777003',
+    '0x2000800': '0x777003',
+    '0x20004f8': '0x777003',
+    '0x2000000': '0x777003',
+  }
   test.each([
     ['calgary', '0x9ffff', false],
     ['calgary', '0xa0000', true],
@@ -132,7 +145,9 @@ describe('what passes', () => {
 
   test('nothing is special about 0xFEExxxxx: the table decides', async () => {
     const registers = { TAR0: '0x2000007' }
-    expect(await one({ registers, words: { '0x27f7000': '0x777003' } }, request('00:01.0', 'write', '0xfee00000'))).toEqual({
+    expect(
+      await one({ registers, words: { '0x27f7000': '0x777003' } }, request('00:01.0', 'write', '0xfee00000')),
+    ).toEqual({
       machineAddress: '0x777000',
       pageSize: 4096,
       access: 'rw',

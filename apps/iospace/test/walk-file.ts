@@ -56,7 +56,9 @@ export const outcome = ({ steps: _steps, ...rest }: Result): Omit<Result, 'steps
 
 /** `entry level address value` of each step. */
 export const steps = (result: Result): string[] =>
-  result.steps.map(({ entry, level, address, value }) => [entry, level, address, value].filter((x) => x !== undefined).join(' '))
+  result.steps.map(({ entry, level, address, value }) =>
+    [entry, level, address, value].filter((x) => x !== undefined).join(' '),
+  )
 
 /** Words of memory by address, as a file has them. */
 export const memory = (words: Readonly<Record<string, string>>, key = 'u64le'): object[] =>

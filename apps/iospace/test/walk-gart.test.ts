@@ -39,7 +39,10 @@ describe('the aperture', () => {
   test('11:4 of an entry are 39:32 of the page; 3:2 are not looked at', async () => {
     const [result] = await results(file({ words: { '0x1000004': '0x02345abf' } }, read('0x40001567')))
     expect(outcome(result!)).toMatchObject({ machineAddress: '0xab02345567' })
-    expect(result!.steps[0]).toMatchObject({ value: '0x2345abf', bits: { valid: 1, coherent: 1, page: '0xab02345000' } })
+    expect(result!.steps[0]).toMatchObject({
+      value: '0x2345abf',
+      bits: { valid: 1, coherent: 1, page: '0xab02345000' },
+    })
   })
 
   test('who asks for what is all the same: no rights, no isolation', async () => {
@@ -105,6 +108,8 @@ describe('faults have no code and no record', () => {
   test('an entry that cannot be read; its neighbour in the same 8 bytes can', async () => {
     const absent = [['0x1000004', '0x4']] as const
     expect(await one({ absent })).toMatchObject({ fault: { code: 0 }, record: null })
-    expect(await one({ absent, words: { '0x1000000': '0x2345001' } }, read('0x40000567'))).toMatchObject({ machineAddress: '0x2345567' })
+    expect(await one({ absent, words: { '0x1000000': '0x2345001' } }, read('0x40000567'))).toMatchObject({
+      machineAddress: '0x2345567',
+    })
   })
 })

@@ -62,7 +62,9 @@ describe('keys', () => {
 
   test('a memory entry has exactly one word key', async () => {
     const part = '"u32le": [1, 2, 3]'
-    expect(await refusal(inPlace(part, `${part}, "u64be": []`))).toContain('$.memory[1] has two word keys, u64be and u32le')
+    expect(await refusal(inPlace(part, `${part}, "u64be": []`))).toContain(
+      '$.memory[1] has two word keys, u64be and u32le',
+    )
     expect(await refusal(inPlace(`, ${part}`, ''))).toContain('$.memory[1] has none of u64le, u64be, u32le')
   })
 
@@ -122,7 +124,11 @@ describe('values', () => {
     ['"length": "0x1000"', '"length": "0xffffffffffffffff"', '$.absent[0].length ends beyond the last address'],
     ['"access": "read"', '"access": "Read"', '$.requests[0].access is "Read", not one of read, write'],
     ['"access": "read"', '"access": ["read"]', '$.requests[0].access is an array, not a string'],
-    ['"read", "address": "0x10200567", "length": 4', '"read", "address": "0x10200567", "length": 0.5', '$.requests[0].length is no integer'],
+    [
+      '"read", "address": "0x10200567", "length": 4',
+      '"read", "address": "0x10200567", "length": 0.5',
+      '$.requests[0].length is no integer',
+    ],
   ])('%s → %s', async (part, other, problem) => {
     expect(await refusal(inPlace(part, other))).toContain(`: ${problem}`)
   })
@@ -130,7 +136,10 @@ describe('values', () => {
   test.each(['0:1.0', '00:01', '00:01.8', '00:20.0', '100:01.0', '00:1.0', '00:01.0 ', '0000:00:01.0', 'gg:01.0', ''])(
     'device %j',
     async (device) => {
-      const text = inPlace('"device": "00:01.0", "access": "write"', `"device": ${JSON.stringify(device)}, "access": "write"`)
+      const text = inPlace(
+        '"device": "00:01.0", "access": "write"',
+        `"device": ${JSON.stringify(device)}, "access": "write"`,
+      )
       expect(await refusal(text)).toContain('$.requests[1].device is ')
     },
   )
@@ -187,7 +196,9 @@ describe('lengths', () => {
     ['calgary', 'calgary'],
     ['gart', 'k8'],
   ])('%s: a read of 0 bytes', async (iommu, personality) => {
-    expect(await refusal(withLength('read', '0x1000', '0', iommu, personality))).toContain(': $.requests[1].length is 0')
+    expect(await refusal(withLength('read', '0x1000', '0', iommu, personality))).toContain(
+      ': $.requests[1].length is 0',
+    )
   })
 
   test.each([
@@ -206,10 +217,22 @@ describe('memory', () => {
     GOOD.replace(/"memory": \[[^]*?\],\n {2}"absent"/, () => `"memory": [${memory.join(', ')}],\n  "absent"`)
 
   test.each([
-    [['{"address": "0x1000", "u64le": [1]}', '{"address": 4096, "u64be": [1]}'], '$.memory[1].u64be[0] gives byte 0x1000 again'],
-    [['{"address": "0x1000", "u64le": [1]}', '{"address": "0xff9", "u64le": [1]}'], '$.memory[1].u64le[0] gives byte 0x1000 again'],
-    [['{"address": "0x1000", "u64le": [1]}', '{"address": "0x1007", "u32le": [1]}'], '$.memory[1].u32le[0] gives byte 0x1007 again'],
-    [['{"address": "0x1000", "u32le": [0]}', '{"address": "0xff8", "u64le": [1, 2]}'], '$.memory[1].u64le[1] gives byte 0x1000 again'],
+    [
+      ['{"address": "0x1000", "u64le": [1]}', '{"address": 4096, "u64be": [1]}'],
+      '$.memory[1].u64be[0] gives byte 0x1000 again',
+    ],
+    [
+      ['{"address": "0x1000", "u64le": [1]}', '{"address": "0xff9", "u64le": [1]}'],
+      '$.memory[1].u64le[0] gives byte 0x1000 again',
+    ],
+    [
+      ['{"address": "0x1000", "u64le": [1]}', '{"address": "0x1007", "u32le": [1]}'],
+      '$.memory[1].u32le[0] gives byte 0x1007 again',
+    ],
+    [
+      ['{"address": "0x1000", "u32le": [0]}', '{"address": "0xff8", "u64le": [1, 2]}'],
+      '$.memory[1].u64le[1] gives byte 0x1000 again',
+    ],
     [['{"address": "0xfffffffffffffffd", "u32le": [0]}'], '$.memory[0].u32le ends beyond the last address'],
     [['{"address": "0xfffffffffffffff8", "u64le": [0, 0]}'], '$.memory[0].u64le ends beyond the last address'],
     [['7'], '$.memory[0] is the number 7, not an object'],
@@ -256,9 +279,15 @@ describe('what is no JSON', () => {
     [`${GOOD}x`, '$ is no JSON: the end of the file is expected in line 14, column 2'],
     [inPlace('"length": 4},', '"length": 4}'), '$.requests is no JSON: “,” or “]” is expected in line 12, column 5'],
     [inPlace('"iommu": "vtd"', '"iommu": vtd'), '$.iommu is no JSON: a value is expected in line 2, column 12'],
-    [inPlace('"iommu": "vtd"', "'iommu': 'vtd'"), '$ is no JSON: a key in double quotes is expected in line 2, column 3'],
+    [
+      inPlace('"iommu": "vtd"', "'iommu': 'vtd'"),
+      '$ is no JSON: a key in double quotes is expected in line 2, column 3',
+    ],
     [inPlace('"vtd"', '"vt\nd"'), '$.iommu is no JSON: a closing double quote is expected in line 2, column 15'],
-    [inPlace('"vtd"', String.raw`"vt\d"`), '$.iommu is no JSON: a string with valid escapes is expected in line 2, column 12'],
+    [
+      inPlace('"vtd"', String.raw`"vt\d"`),
+      '$.iommu is no JSON: a string with valid escapes is expected in line 2, column 12',
+    ],
     [inPlace('[1, 2, 3]', '[1, 2, 3,]'), '$.memory[1].u32le[3] is no JSON: a value is expected'],
     [inPlace('[1, 2, 3]', '[1, 02, 3]'), '$.memory[1].u32le is no JSON: “,” or “]” is expected'],
     [inPlace('[1, 2, 3]', '[1, 0x2, 3]'), '$.memory[1].u32le is no JSON: “,” or “]” is expected'],
@@ -281,7 +310,8 @@ describe('what is no JSON', () => {
 
   test('what a terminal would act upon is not repeated to it', async () => {
     const text = inPlace('"vtd"', '"\\u001b[2J\\u009b2J"')
-    expect(await refusal(text)).not.toMatch(/[\u001b\u009b]/)
+    const said = await refusal(text)
+    expect([said.includes('\u001b'), said.includes('\u009b')]).toEqual([false, false])
   })
 })
 
@@ -292,7 +322,11 @@ describe('huge files and numbers end in a sentence, too', () => {
     ['a decimal', inPlace('[1, 2, 3]', `[${'9'.repeat(5_000_000)}]`), '$.memory[1].u32le[0] has more than 32 bits'],
     ['a fraction', inPlace('[1, 2, 3]', `[0.${'9'.repeat(5_000_000)}]`), '$.memory[1].u32le[0] is no integer'],
     ['an exponent', inPlace('[1, 2, 3]', `[1e${'9'.repeat(5_000_000)}]`), '$.memory[1].u32le[0] is no integer'],
-    ['hexadecimal', inPlace('[1, 2, 3]', `["0x${'f'.repeat(5_000_000)}"]`), '$.memory[1].u32le[0] has more than 32 bits'],
+    [
+      'hexadecimal',
+      inPlace('[1, 2, 3]', `["0x${'f'.repeat(5_000_000)}"]`),
+      '$.memory[1].u32le[0] has more than 32 bits',
+    ],
     ['no hexadecimal', inPlace('[1, 2, 3]', `["0x${'f'.repeat(5_000_000)}z"]`), '$.memory[1].u32le[0] is '],
     ['a key', inPlace('"iommu": "vtd"', `"${'k'.repeat(5_000_000)}": 1`), '$["kkkk'],
     ['more than 64 MiB', ' '.repeat((64 << 20) + 1), 'has more than 64 MiB'],

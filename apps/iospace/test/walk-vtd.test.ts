@@ -199,7 +199,9 @@ describe('fault reasons (A.3), with their records', () => {
     // Three levels only: AW code 2 comes first.
     expect(found).toMatchObject({ fault: { code: 3 } })
     const words = { '0x10001080': '0x10011001', '0x10001088': '0x1' }
-    expect(await one({ personality: 'qemu39', words }, request('00:01.0', 'write', '0xFEDCBA9876543210'))).toMatchObject({
+    expect(
+      await one({ personality: 'qemu39', words }, request('00:01.0', 'write', '0xFEDCBA9876543210')),
+    ).toMatchObject({
       fault: { code: 4 },
       record: { words: ['0xfedcba9876543000', '0x8000000400000008'] },
     })
@@ -212,10 +214,14 @@ describe('fault reasons (A.3), with their records', () => {
       return fault?.code ?? 0
     }
     expect([await reach('nehalem-ep', '0x8000000003'), await reach('nehalem-ep', '0x10000000003')]).toEqual([0, 12])
-    expect([await reach('sandybridge-ep', '0x200000000003'), await reach('sandybridge-ep', '0x400000000003')]).toEqual([0, 12])
+    expect([await reach('sandybridge-ep', '0x200000000003'), await reach('sandybridge-ep', '0x400000000003')]).toEqual([
+      0, 12,
+    ])
     expect([await reach('qemu48', '0x800000000003'), await reach('qemu48', '0x1000000000003')]).toEqual([0, 12])
     const words = { '0x10001080': '0x10011001', '0x10001088': '0x1' }
-    expect(await one({ personality: 'qemu39', words: { ...words, '0x10013000': '0x4000000003' } })).toHaveProperty('pageSize')
+    expect(await one({ personality: 'qemu39', words: { ...words, '0x10013000': '0x4000000003' } })).toHaveProperty(
+      'pageSize',
+    )
     expect(await one({ personality: 'qemu39', words: { ...words, '0x10013000': '0x8000000003' } })).toMatchObject({
       fault: { code: 12 },
     })

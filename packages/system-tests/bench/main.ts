@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs'
 import { availableParallelism, loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { INLINING_BUDGET } from 'iospace'
 import { BENCHMARKS, find } from './benchmarks.ts'
 import type { Benchmark, Result } from './harness/benchmark.ts'
 import { measure } from './harness/measure.ts'
@@ -38,10 +39,24 @@ function parse() {
   }
 }
 
+/** Registers the hook of `harness/strip-types.ts`. */
+const STRIP_TYPES = `data:text/javascript,import{register}from'node:module';register('${new URL('harness/strip-types.ts', import.meta.url).href}')`
+
 /** Runs `benchmark` in a new process; what it measured. */
 function inChild({ id }: Benchmark, rounds: number): Result[] {
   const self = fileURLToPath(import.meta.url)
-  const flags = ['--expose-gc', '--conditions=@iospace/source', self, '--measure', id, '--rounds', String(rounds)]
+  const flags = [
+    '--expose-gc',
+    '--disable-warning=ExperimentalWarning',
+    INLINING_BUDGET,
+    `--import=${STRIP_TYPES}`,
+    '--conditions=@iospace/source',
+    self,
+    '--measure',
+    id,
+    '--rounds',
+    String(rounds),
+  ]
   const { status, stdout } = spawnSync(process.execPath, flags, {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],

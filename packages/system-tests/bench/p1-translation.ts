@@ -80,7 +80,7 @@ async function start(): Promise<Session> {
   return {
     missing: typeof c === 'string' ? Object.fromEntries(names.map((name) => [name, c])) : {},
     round: async () => {
-      const baseline = (name: string) => (typeof c === 'string' ? {} : { [name]: c.run(name)[name]!.med })
+      const baseline = (name: string) => (typeof c === 'string' ? {} : { [name]: c.run(name)[name]!.ns })
       return {
         ...baseline('tlb_hit'),
         hit: sample(() => void hits(bank, hot), OPS),

@@ -60,9 +60,9 @@ async function start(): Promise<Session> {
   return {
     missing: typeof c === 'string' ? { tce: c, gart: c } : {},
     round: async () => ({
-      ...(typeof c === 'string' ? {} : { tce: c.run('tce')['tce']!.med }),
+      ...(typeof c === 'string' ? {} : { tce: c.run('tce')['tce']!.ns }),
       oursTce: sample(() => void tces(calgary, flat), OPS),
-      ...(typeof c === 'string' ? {} : { gart: c.run('gart')['gart']!.med }),
+      ...(typeof c === 'string' ? {} : { gart: c.run('gart')['gart']!.ns }),
       oursGart: sample(() => void entries(gart, aperture), OPS),
     }),
     end: () => typeof c !== 'string' && c.remove(),

@@ -37,7 +37,7 @@ async function start(): Promise<Session> {
       const result: Record<string, number> = {}
       for (const size of SIZES) {
         const name = `copy_hot_${size}`
-        if (typeof c !== 'string') result[name] = c.run(name)[name]!.med
+        if (typeof c !== 'string') result[name] = c.run(name)[name]!.ns
         result[`ours ${size}`] = sample(() => copies(size), COPIES)
       }
       return result

@@ -156,7 +156,7 @@ async function start(): Promise<Session> {
   return {
     missing: typeof c === 'string' ? { c } : {},
     round: async () => ({
-      ...(typeof c === 'string' ? {} : { c: c.run()['hypercall_decode']!.med }),
+      ...(typeof c === 'string' ? {} : { c: c.run()['hypercall_decode']!.ns }),
       words: sample(byWordTables, REQUESTS),
       restructure: sample(() => few.forEach(byRestructure), FEW),
     }),

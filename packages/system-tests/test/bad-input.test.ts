@@ -19,8 +19,10 @@ describe('bad usage: one sentence on stderr, status 2, nothing on stdout', () =>
   test.each([
     [['--frob'], 'run storage has no option --frob'],
     [['--dma', 'gart'], '--dma is one of auto, xen, swiotlb, nommu, not “gart”'],
-    [['--iommu', 'amdvi'], '--iommu is one of vtd, none, not “amdvi”'],
+    [['--iommu', 'dart'], '--iommu is one of vtd, amdvi, calgary, gart, none, not “dart”'],
     [['--dma', 'xen', '--iommu', 'none'], '--dma xen needs an IOMMU: it cannot go with --iommu none'],
+    [['--iommu', 'none', '--personality', 'k8'], '--personality needs an IOMMU: it cannot go with --iommu none'],
+    [['--iommu', 'gart', '--personality', 'hats6'], '--personality is one of k8, k8-e156, family10h, not “hats6”'],
     [['--seed', 'x'], '--seed is a whole number from 0 to 4294967295, not “x”'],
     [['--image', 'missing'], '--image /missing cannot be read: it does not exist'],
     [['--image', '.'], '--image  is a folder, not a file'],

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
+import { iommuModels } from '@iospace/iommu/hardware'
 import { describe, expect, test } from 'vitest'
 import { storage, TestFolder } from './cli.ts'
 
@@ -90,6 +91,22 @@ describe.each(WAYS)('run storage --dma %s --iommu %s', (dma, iommu) => {
   })
 })
 
+describe.each(['vtd', 'amdvi', 'calgary', 'gart'])('--iommu %s', (iommu) => {
+  test.each(iommuModels[iommu]!.personalities)(
+    '--personality %s: a disk arrives whole and goes out whole',
+    async (name) => {
+      using folder = new TestFolder()
+      folder.image('disk.img', 200_000)
+      const { report, status } = await storage(
+        folder.path,
+        ...['--image', 'disk.img', '--out', 'copy.img', '--iommu', iommu, '--personality', name],
+      )
+      expect([report.problems, status, report.personality]).toEqual([[], 0, name])
+      expect(readFileSync(folder.at('copy.img')).equals(readFileSync(folder.at('disk.img')))).toBe(true)
+    },
+  )
+})
+
 describe('the report of --json', () => {
   test('has the keys that the command promises', async () => {
     using folder = new TestFolder()
@@ -101,6 +118,7 @@ describe('the report of --json', () => {
         'problems',
         'dma',
         'iommu',
+        'personality',
         'protection',
         'seed',
         'sha256',

@@ -5,13 +5,20 @@ import { BorrowedPage } from './borrowed-page.ts'
 import { FaultRing } from './fault-ring.ts'
 import { rogueDriver, type Rogue } from './rogue-driver.ts'
 
+/** An interrupt message, and the vector that it becomes. */
+interface Message {
+  readonly address: number
+  readonly data: number
+  readonly vector: number
+}
+
 /** Where it hurts, by machine address; null where a machine has no such thing. */
 export interface Targets {
   readonly dom0Page: number
   readonly hypervisorScratch: number
   readonly rootTable: number | null
-  /** The interrupt message of a device that is somebody else's, and the vector that it becomes. */
-  readonly interrupt: { readonly address: number; readonly data: number; readonly vector: number }
+  /** Of a device that is somebody else's. */
+  readonly interrupt: Message | null
 }
 
 /** Host-side knowledge that an attacker would have to guess. */
@@ -22,6 +29,7 @@ export interface AttackPorts {
 
 /** Where a message goes that nobody remaps: to the first CPU, as its data says. */
 const PLAIN_MESSAGE = 0xfee0_0000
+const FORGED_INTERRUPT = 'forged interrupt'
 /** Virtual ns in which an interrupt arrives. */
 const INTERRUPT_TIME = 1e6
 
@@ -49,7 +57,11 @@ export async function runAttacks(kernel: Kernel, { targets, oracle }: AttackPort
     await page.giveBack()
     rows.push(await memory('ended grant', page.address, control))
   }
-  rows.push(await forgeInterrupt(kernel, rogue, oracle, ring, interrupt))
+  rows.push(
+    interrupt === null
+      ? skipped(FORGED_INTERRUPT, 'nobody has the interrupt')
+      : await forgeInterrupt(kernel, rogue, oracle, ring, interrupt),
+  )
   ring?.close()
   return rows
 }
@@ -63,7 +75,7 @@ async function forgeInterrupt(
   rogue: Rogue,
   oracle: Oracle,
   ring: FaultRing | null,
-  { address, data, vector }: Targets['interrupt'],
+  { address, data, vector }: Message,
 ): Promise<AttackRow> {
   const listening = rogue.listen() === 0
   rogue.interrupting = listening
@@ -77,7 +89,7 @@ async function forgeInterrupt(
   const arrived = oracle.interrupts(vector) - before
   await kernel.sleep(FAULT_TIME)
   return {
-    name: 'forged interrupt',
+    name: FORGED_INTERRUPT,
     attempted: true,
     reachedHardware: copied !== 0 && plain !== 0,
     blocked: arrived === 0,

@@ -26,7 +26,7 @@ const SECTOR = 512
 export function reportOf(gathered: Gathered): StorageReport {
   const { options, result, hash, image, out, hostMs } = gathered
   const { guest, system, outcome } = result
-  const { dma, iommu, seed } = options
+  const { dma, iommu, personality, seed } = options
   const books = system.books()
   const bytes = guest?.bytes ?? 0
   const padding = paddingOf(image.bytes, bytes)
@@ -34,6 +34,7 @@ export function reportOf(gathered: Gathered): StorageReport {
   const evidence: Evidence = {
     dma,
     iommu,
+    personality,
     protection: PROTECTION[iommu],
     seed,
     sha256: guest?.sha256 ?? null,

@@ -17,7 +17,8 @@ export function storageText(report: StorageReport, { image, out, replay }: Headi
   const { mappings, iotlb, protection } = report
   const calls = Object.entries(report.hypercalls).sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
   const lines = [
-    bold(`iospace run storage: --dma ${report.dma} --iommu ${report.iommu}`),
+    bold(`iospace run storage: --dma ${report.dma} --iommu ${report.iommu}`) +
+      (report.personality === null ? '' : faint(` (${report.personality})`)),
     ...table([['image', image], ...(out === null ? [] : [['out', out]])]),
     '',
     bold('What arrived'),

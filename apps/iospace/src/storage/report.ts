@@ -27,6 +27,8 @@ export interface StorageReport {
   readonly problems: readonly string[]
   readonly dma: string
   readonly iommu: string
+  /** Which unit of that kind; null without an IOMMU. */
+  readonly personality: string | null
   /** What this IOMMU can and cannot protect. */
   readonly protection: Protection
   readonly seed: number

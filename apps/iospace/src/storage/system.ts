@@ -6,6 +6,8 @@ import { PROTECTION } from './protection.ts'
 export interface StorageSystem {
   readonly dma: DmaChoice
   readonly iommu: IommuChoice
+  /** Default: the model's own. */
+  readonly personality?: string | null
   readonly seed: number
   /** True length of the disk that is read. */
   readonly bytes: number
@@ -26,7 +28,15 @@ const KERNEL_WORDS: Readonly<Record<DmaChoice, string>> = {
   nommu: 'iommu=off',
 }
 
-export function storageSystem({ dma, iommu, seed, bytes, writes, hangLimit }: StorageSystem): SystemDescription {
+export function storageSystem({
+  dma,
+  iommu,
+  personality,
+  seed,
+  bytes,
+  writes,
+  hangLimit,
+}: StorageSystem): SystemDescription {
   const devices: DeviceDescription[] = [
     { kind: 'nvme', name: 'nvme0', store: Name.image },
     { kind: 'rogue', name: 'rogue' },
@@ -47,6 +57,7 @@ export function storageSystem({ dma, iommu, seed, bytes, writes, hangLimit }: St
     seed,
     memory,
     iommu,
+    ...(personality === null || personality === undefined ? {} : { personality }),
     devices,
     dom0: { program: Name.dom0, memoryMiB: 8 },
     domains: [

@@ -46,7 +46,7 @@ async function measured(
   out: OutputFile | null,
   file: TraceFile | null,
 ): Promise<number> {
-  const { dma, iommu, seed } = options
+  const { dma, iommu, personality, seed } = options
   using expected = hashFile(image.path, image.bytes)
   const trace = file === null ? null : new ChromeTrace(file, { seed, dma, iommu, time: 'virtual, a model' })
   const start = host.now()
@@ -55,7 +55,7 @@ async function measured(
     using watchdog = new Watchdog({ seconds: WATCHDOG_SECONDS })
     using progress = new Progress(host.err, host.now, !options.quiet)
     return await runStorage({
-      system: { dma, iommu, seed, bytes: image.bytes, writes: out !== null },
+      system: { dma, iommu, personality, seed, bytes: image.bytes, writes: out !== null },
       image,
       out,
       onTurn: () => watchdog.beat(),

@@ -52,7 +52,7 @@ function outcomeLines(outcome: WalkOutcome, style: Style): string[] {
       const { code, name, record } = outcome
       return [
         `└─ ${style.bad(`fault${code === 0 ? '' : ` ${hex(BigInt(code))}`}: ${name}`)}`,
-        `     ${record === null ? 'nothing is recorded' : `recorded as ${record.map((word) => hexWords(word, 8)).join(' ')}`}`,
+        `     ${record === null ? 'nothing is recorded' : `recorded as ${record.map(hex).join(' ')}`}`,
       ]
     }
     case 'interrupt':
@@ -60,13 +60,11 @@ function outcomeLines(outcome: WalkOutcome, style: Style): string[] {
   }
 }
 
-/** An entry of `bytes` in words of at most 64 bits, lowest first, all digits. */
+/** An entry of `bytes` in words of at most 64 bits, lowest first: that one with all its digits, so that entries can be compared by eye. */
 function hexWords(value: bigint, bytes: number): string {
   const size = Math.min(bytes, 8)
-  return Array.from({ length: bytes / size }, (_, i) => {
-    const word = BigInt.asUintN(8 * size, value >> BigInt(64 * i))
-    return word.toString(16).padStart(2 * size, '0')
-  }).join(' ')
+  const words = Array.from({ length: bytes / size }, (_, i) => BigInt.asUintN(8 * size, value >> BigInt(64 * i)))
+  return words.map((word, i) => word.toString(16).padStart(i === 0 ? 2 * size : 0, '0')).join(' ')
 }
 
 function sizeText(bytes: number): string {

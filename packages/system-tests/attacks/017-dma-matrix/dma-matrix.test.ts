@@ -322,7 +322,7 @@ test.each(['vtd', 'amdvi', 'calgary', 'gart', 'none'] as const)(
       prepare: (built) => (system = built),
       attacker: async (kernel) => {
         const rogue = await Rogue.bind(kernel)
-        const { address, data, vector } = system.oracle.targets().interrupt
+        const { address, data, vector } = system.oracle.targets().interrupt!
         const before = system.oracle.interrupts(vector)
         rogue.message(address, data)
         rogue.message(0xfee0_0000, vector)
