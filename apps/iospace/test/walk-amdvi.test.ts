@@ -61,7 +61,6 @@ describe('translations (B.3, B.4)', () => {
       IR: 1,
       IW: 1,
       DomainID: 0x1234,
-      IV: 0,
     })
     expect(result!.steps[4]!.bits).toEqual({ PR: 1, NextLevel: 0, page: '0x2100000', IR: 1, IW: 1 })
   })

@@ -136,7 +136,7 @@ describe('outputs', () => {
       memory: memory({ '0x0': '0xc00000000000ffe1' }),
       requests: [request('00:00.0', 'read', '0x0')],
     })
-    expect(out).toContain('P=1  reserved 11:1=0x7f0  CTP=0xf000  reserved 127:40=0xc00000')
+    expect(out).toContain('P=1  bits 11, 10, 9, 8, 7, 6, … reserved  CTP=0xf000  bits 63, 62 reserved')
     expect(out).toContain('└─ fault 0xa: reserved bits set in root entry\n     recorded as 0x0 0xc000000a00000000\n')
   })
 })

@@ -64,7 +64,7 @@ export class Dispatcher {
     const { interrupts } = this
     const { faultWatch } = this.core
     this.scheduler.enter()
-    if (faultWatch !== null && !faultWatch.armed) faultWatch.arm()
+    if (faultWatch !== null) faultWatch.arm()
     if (domain.dying) return -Errno.ESRCH
     if (isFraction(a1) || isFraction(a2) || isFraction(a3)) return -Errno.EINVAL
     interrupts.hold()

@@ -78,7 +78,9 @@ export class HostedView implements DomainView {
 
   write32(address: number, value: number): void {
     this.core.machine.scheduler.enter()
-    if (this.#reaches(address)) this.core.machine.mmio.write32(address, value)
+    if (!this.#reaches(address)) return
+    this.core.machine.mmio.write32(address, value)
+    this.core.faultWatch?.arm()
   }
 
   configRead(sbdf: number, offset: number, size: number): number {
@@ -89,6 +91,7 @@ export class HostedView implements DomainView {
   configWrite(sbdf: number, offset: number, size: number, value: number): void {
     this.core.machine.scheduler.enter()
     writeConfig(this.core, this.domain, sbdf, offset, size, value)
+    this.core.faultWatch?.arm()
   }
 
   devices(): number[] {

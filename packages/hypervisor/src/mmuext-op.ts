@@ -8,6 +8,7 @@ import type { Call } from './call.ts'
 import type { Core } from './core.ts'
 import type { Domain } from './domain.ts'
 import { FrameType } from './frames.ts'
+import { showMappings } from './io-space/invalidate.ts'
 
 /** Operations one after another until one fails; how many were done is written to `donePointer`, unless that is 0. */
 export function mmuextOp(call: Call, pointer: number, count: number, donePointer: number): number {
@@ -52,5 +53,6 @@ function unpin(core: Core, domain: Domain, index: number): number {
   if (frames.owner(index) !== domain.domid || !frames.pinned(index)) return -Errno.EINVAL
   if (domain.mirror !== null && !domain.mirror.addOwn(index)) return -Errno.ENOMEM
   frames.unpin(index)
+  if (domain.mirror !== null) showMappings(core)
   return 0
 }

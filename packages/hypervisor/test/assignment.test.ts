@@ -19,6 +19,8 @@ import {
   domctl_get_device_group,
   domctl_iomem_permission,
   evtchn_bind_pirq,
+  iommu_attach_device,
+  iommu_detach_device,
   iommu_name_device,
   iommu_query_device,
   physdev_map_pirq,
@@ -104,6 +106,28 @@ test('without an IOMMU assignment is âˆ’EOPNOTSUPP, unless the control domain sa
   expect(device.read(dom0.mfn(20) * 4096)).toBe(DmaOutcome.masterDisabled)
 })
 
+test('what the control domain takes out of quarantine does nothing there of what its last owner left in it, until it is reset (XSA-302)', () => {
+  const r = rig()
+  const { dom0 } = r
+  const guest = addGuest(r)
+  give(r, guest, 0)
+  const { sbdf, device } = deviceOf(r, 0)
+  expect(assignment(dom0, DEASSIGN, guest.domid, sbdf)).toBe(0)
+  expect(assignment(dom0, DEASSIGN, DOMID.IO, sbdf)).toBe(0)
+  expect(state(r, 0, sbdf).out).toMatchObject({ space: 0, state: DEVICE_STATE.FENCED })
+  // Not even when the driver switches bus mastering on before it sets the device up.
+  dom0.view.configWrite(sbdf, Config.command, 2, 6)
+  expect(device.write(dom0.mfn(20) * 4096, 1)).toBe(DmaOutcome.masterDisabled)
+  expect(resetDevice(dom0, sbdf)).toBe(0)
+  dom0.view.configWrite(sbdf, Config.command, 2, 6)
+  expect(device.write(dom0.mfn(20) * 4096, 1)).toBe(DmaOutcome.translated)
+  // One that was reset in quarantine can be used at once.
+  expect(assignment(dom0, ASSIGN, DOMID.IO, sbdf)).toBe(0)
+  expect(resetDevice(dom0, sbdf)).toBe(0)
+  expect(assignment(dom0, DEASSIGN, DOMID.IO, sbdf)).toBe(0)
+  expect(state(r, 0, sbdf).out.state).toBe(DEVICE_STATE.ATTACHED)
+})
+
 test('a device changes hands only after a reset since its last owner (abi.md, Groups and assignment)', () => {
   const r = rig()
   const { dom0 } = r
@@ -179,6 +203,26 @@ test('a group has one owner: assigning a member while another is elsewhere is âˆ
     reasons: GROUP_REASON.BRIDGE_ALIAS,
     state: DEVICE_STATE.ATTACHED,
   })
+})
+
+test('a member that joins a group whose owner has blocked it is blocked with it', () => {
+  const { r, a, b } = conventional()
+  const guest = addGuest(r)
+  setLimits(r.dom0, guest.domid, { spaces: 2 })
+  for (const { bdf } of [a, b]) expect(assignment(r.dom0, ASSIGN, DOMID.IO, bdf)).toBe(0)
+  expect(resetDevice(r.dom0, a.bdf)).toBe(0)
+  expect(assignment(r.dom0, ASSIGN, guest.domid, a.bdf)).toBe(0)
+  expect(iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device: a.bdf }).rc).toBe(0)
+  expect(assignment(r.dom0, ASSIGN, guest.domid, b.bdf)).toBe(0)
+  expect(state(r, guest.domid, b.bdf).out).toMatchObject({ space: SPACE_NONE, state: DEVICE_STATE.BLOCKED })
+  guest.view.configWrite(b.bdf, Config.command, 2, 6)
+  expect(b.read(guest.mfn(9) * 4096)).toBe(DmaOutcome.blocked)
+  // Both switch together.
+  expect(iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device: a.bdf, space: 0 })).toMatchObject({
+    rc: 0,
+    out: { members: 2 },
+  })
+  expect([state(r, guest.domid, b.bdf).out.space, b.read(guest.mfn(9) * 4096)]).toEqual([0, 0])
 })
 
 test("configuration space: BARs do not move, their size can be read, interrupt registers are the hypervisor's (abi.md, mediated)", () => {

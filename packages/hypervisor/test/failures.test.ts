@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import {
   DEFAULT_KIND,
+  DEVICE_STATE,
   DESTROY_SPACE_FLAGS,
   DOMID,
   Errno,
@@ -9,6 +10,7 @@ import {
   IOMMU_FLAG,
   IOMMU_OP,
   MAP_ELEMENT_FLAGS,
+  SPACE_NONE,
   XENMEM,
   XEN_DOMCTL,
   XEN_DOMCTL_CDF,
@@ -20,6 +22,7 @@ import {
   iommu_detach_device,
   iommu_flush,
   iommu_query,
+  iommu_query_device,
   iommu_set_default,
   xen_domctl,
   xen_memory_exchange,
@@ -30,7 +33,7 @@ import { DmaOutcome } from '@iospace/machine'
 import { addGuest, assignment, deviceOf, domctl, give, iommuOp, populate, resetDevice, setLimits } from './builder.ts'
 import { entryFlags, grant, mapRef, slotAddress, unmapRef } from './grants.ts'
 import { mapGrants, mapList, page, unmapGrants, unmapList } from './lists.ts'
-import { Guest, type Rig, rig } from './rig.ts'
+import { Guest, type Rig, rig, TestDevice } from './rig.ts'
 
 const AT = 0x10_0000n
 const { ANY, FOLLOWS } = MAP_ELEMENT_FLAGS
@@ -220,6 +223,51 @@ for (const [what, methods, status, effect] of FAILURES) {
     expect(places).toBeGreaterThan(0)
   }, 60_000)
 }
+
+test('a device that was attached after a block that failed stays attached when the unit has settled', () => {
+  const counter = { left: 0 }
+  const r = rig({ wrap: (driver) => failing(driver, ['block'], () => -2, counter) })
+  const guest = addGuest(r)
+  give(r, guest, 0, { kind: DEFAULT_KIND.EMPTY })
+  const { device, sbdf } = deviceOf(r, 0)
+  mapList(guest, 0, [page(guest, 10, { io_address: AT })])
+  counter.left = 1
+  expect(iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device: sbdf }).rc).toBe(-Errno.EIO)
+  expect(iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device: sbdf, space: 0 }).rc).toBe(0)
+  expect(device.read(Number(AT))).toBe(DmaOutcome.masterDisabled)
+  expect(resetDevice(r.dom0, sbdf)).toBe(0)
+  guest.view.configWrite(sbdf, 4, 2, 6)
+  expect(device.read(Number(AT))).toBe(0)
+})
+
+test('an attach that fails blocks the mates that the hardware cannot tell apart, in the books too', () => {
+  const counter = { left: 0 }
+  const r = rig({
+    devices: 1,
+    before: (machine) => {
+      const bus = machine.pci.addBridge(0, 0x40, 'conventional')
+      return [0, 8].map(
+        (devfn) => machine.pci.add(bus, devfn, new TestDevice(machine, { express: false })) as TestDevice,
+      )
+    },
+    wrap: (driver) => failing(driver, ['attach'], () => -2, counter),
+  })
+  const [a, b] = r.devices.slice(-2) as [TestDevice, TestDevice]
+  const guest = addGuest(r)
+  setLimits(r.dom0, guest.domid, {})
+  for (const { bdf } of [a, b]) assignment(r.dom0, XEN_DOMCTL.assign_device, DOMID.IO, bdf)
+  expect(resetDevice(r.dom0, a.bdf)).toBe(0)
+  expect(assignment(r.dom0, XEN_DOMCTL.assign_device, guest.domid, a.bdf)).toBe(0)
+  counter.left = 1
+  expect(assignment(r.dom0, XEN_DOMCTL.assign_device, guest.domid, b.bdf)).toBe(-Errno.EIO)
+  const { out } = iommuOp(guest, IOMMU_OP.query_device, iommu_query_device, { device: a.bdf })
+  expect(out).toMatchObject({ space: SPACE_NONE, state: DEVICE_STATE.FENCED })
+  expect(resetDevice(r.dom0, a.bdf)).toBe(0)
+  guest.view.configWrite(a.bdf, 4, 2, 6)
+  expect(a.read(guest.mfn(9) * 4096)).toBe(DmaOutcome.blocked)
+  expect(iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device: a.bdf, space: 0 }).rc).toBe(0)
+  expect(a.read(guest.mfn(9) * 4096)).toBe(0)
+})
 
 test.each([
   ['an entry that cannot be cleared', 'unmap', -1, 3],

@@ -4,12 +4,16 @@ import {
   ACCESS_KIND,
   DEFAULT_KIND,
   DEVICE_STATE,
+  DOMID,
   Errno,
+  GNTMAP,
+  GNTST,
   GRANULARITY,
   GROUP_REASON,
   GTF,
   HARDWARE_KIND,
   IOMMU_FEATURE,
+  IOMMU_FLAG,
   IOMMU_OP,
   LIMIT_PERMISSION,
   MAP_ELEMENT_FLAGS,
@@ -17,13 +21,15 @@ import {
   XEN_DOMCTL,
   iommu_attach_device,
   iommu_detach_device,
+  iommu_flush,
   iommu_query,
   iommu_query_device,
   iommu_set_default,
+  xen_domctl,
 } from '@iospace/abi'
 import { DmaOutcome } from '@iospace/machine'
-import { addGuest, assignment, deviceOf, give, iommuOp, resetDevice, setLimits } from './builder.ts'
-import { entryFlags, grant } from './grants.ts'
+import { addGuest, assignment, deviceOf, domctl, give, iommuOp, resetDevice, setLimits } from './builder.ts'
+import { entryFlags, grant, mapRef, unmapRef } from './grants.ts'
 import { mapGrants, mapList, page, unmapGrants, unmapList } from './lists.ts'
 import { type Guest, rig } from './rig.ts'
 
@@ -155,4 +161,93 @@ test('set_default turns the natural mirror of a domain into the aperture (abi.md
   expect(iommuOp(guest, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY }).rc).toBe(0)
   const { rc, elements } = mapList(guest, 0, [page(guest, 9, { flags: ANY })])
   expect([rc, inAperture(elements[0]!.io_address)]).toEqual([0, true])
+})
+
+test('the control domain takes a device back from a domain that it no longer trusts, and out of quarantine (abi.md, Groups)', () => {
+  const { r, guest, device, sbdf } = system()
+  expect(setLimits(r.dom0, guest.domid, { permissions: 0 })).toBe(0)
+  expect(assignment(r.dom0, XEN_DOMCTL.deassign_device, guest.domid, sbdf)).toBe(0)
+  expect(device.read(guest.mfn(9) * 4096)).toBe(DmaOutcome.masterDisabled)
+  expect(assignment(r.dom0, XEN_DOMCTL.deassign_device, DOMID.IO, sbdf)).toBe(0)
+  expect(about(r.dom0, sbdf)).toMatchObject({ own_members: 2, state: DEVICE_STATE.FENCED })
+})
+
+test('devices of one domain are attached and detached one by one: each is fenced by itself, and nothing is moved with it', () => {
+  const { r, guest, sbdf } = system()
+  give(r, guest, 1, UNSAFE)
+  const { sbdf: mate, device } = deviceOf(r, 1)
+  const detached = iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device: sbdf })
+  expect([detached.rc, detached.out.members]).toEqual([0, 1])
+  expect([about(guest, sbdf).state, about(guest, mate).state]).toEqual([DEVICE_STATE.FENCED, DEVICE_STATE.ATTACHED])
+  expect(device.read(guest.mfn(9) * 4096)).toBe(0)
+  expect(iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device: sbdf, space: 0 })).toMatchObject({
+    rc: 0,
+    out: { members: 1 },
+  })
+})
+
+test('a device that joins a domain whose other device is detached is attached', () => {
+  const { r, guest, sbdf } = system()
+  expect(iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device: sbdf }).rc).toBe(0)
+  give(r, guest, 1, UNSAFE)
+  expect(about(guest, deviceOf(r, 1).sbdf)).toMatchObject({ space: 0, state: DEVICE_STATE.ATTACHED })
+})
+
+test('the device half of a grant map is what the device reaches, although the unit knows the guard that was there before (facts D, stale GART TLB)', () => {
+  const { r, guest, device } = system()
+  const ref = 3
+  grant(r.dom0, ref, guest.domid, 9)
+  r.dom0.poke(9, 0, 42)
+  const once = () => mapRef(guest, { flags: GNTMAP.device_map, ref, dom: 0 })
+  const first = once()
+  expect([first.status, device.read(Number(first.dev_bus_addr))]).toEqual([0, 42])
+  expect(unmapRef(guest, { dev_bus_addr: first.dev_bus_addr, handle: first.handle })).toBe(0)
+  // What is not mapped leads to the scratch page, and that is known now.
+  expect(device.read(Number(first.dev_bus_addr))).toBe(0)
+  const second = once()
+  expect([second.status, second.dev_bus_addr]).toEqual([0, first.dev_bus_addr])
+  expect(device.read(Number(second.dev_bus_addr))).toBe(42)
+})
+
+test('a domain that dies leaves a device that cannot master the bus, before its memory is anybody else’s (I1, I4)', () => {
+  const { r, guest, device, sbdf } = system()
+  const frame = guest.mfn(9) * 4096
+  expect(device.write(frame, 1)).toBeGreaterThanOrEqual(0)
+  let reached = 0
+  r.hypervisor.onPreempt = () => {
+    if (device.write(frame, 1) !== DmaOutcome.masterDisabled) reached++
+  }
+  expect(domctl(r.dom0, XEN_DOMCTL.destroydomain, guest.domid, xen_domctl).rc).toBe(0)
+  r.hypervisor.onPreempt = null
+  expect(reached).toBe(0)
+  expect(device.write(frame, 1)).toBe(DmaOutcome.masterDisabled)
+  // The one table is free again.
+  const heir = addGuest(r)
+  give(r, heir, 0, { ...UNSAFE, kind: DEFAULT_KIND.EMPTY })
+  expect(mapList(heir, 0, [page(heir, 9, { flags: ANY })]).rc).toBe(0)
+  expect(about(heir, sbdf).state).toBe(DEVICE_STATE.ATTACHED)
+})
+
+test('set_default without a table left changes nothing: −ENOSPC, and the mirror is as it was', () => {
+  const { r } = system()
+  const other = addGuest(r)
+  give(r, other, 1, UNSAFE)
+  const setDefault = () => iommuOp(other, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY }).rc
+  expect(setDefault()).toBe(-Errno.ENOSPC)
+  expect(query(other).default_kind).toBe(DEFAULT_KIND.MIRROR)
+  const { device, sbdf } = deviceOf(r, 1)
+  expect([about(other, sbdf).space, device.read(other.mfn(9) * 4096)]).toEqual([0, 0])
+})
+
+test('nobody takes the one table whom the control domain gave neither a device nor frames to pin (I16)', () => {
+  const r = rig({ iommu: 'gart' })
+  const nobody = addGuest(r)
+  expect(iommuOp(nobody, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY }).rc).toBe(0)
+  expect(mapList(nobody, 0, [page(nobody, 9, { flags: ANY })]).rc).toBe(-Errno.ENOENT)
+  expect(iommuOp(nobody, IOMMU_OP.flush, iommu_flush, { space: 0, flags: IOMMU_FLAG.ALL }).rc).toBe(-Errno.ENOENT)
+  grant(r.dom0, 3, nobody.domid, 9)
+  expect(mapRef(nobody, { flags: GNTMAP.device_map, ref: 3, dom: 0 }).status).toBe(GNTST.no_device_space)
+  const guest = addGuest(r)
+  give(r, guest, 0, { ...UNSAFE, kind: DEFAULT_KIND.EMPTY })
+  expect(mapList(guest, 0, [page(guest, 9, { flags: ANY })]).rc).toBe(0)
 })

@@ -1,8 +1,10 @@
 /** Interrupts through the unit's remapping: an entry for each pirq, everything else blocked (docs/decisions/0021). */
 import { describe, expect, test } from 'vitest'
 import {
+  DEVICE_STATE,
   DOMID,
   EVTCHNOP,
+  Errno,
   IOMMU_FEATURE,
   IOMMU_OP,
   MAP_PIRQ_TYPE,
@@ -11,11 +13,13 @@ import {
   evtchn_bind_pirq,
   evtchn_close,
   iommu_query,
+  iommu_query_device,
   physdev_map_pirq,
   physdev_unmap_pirq,
 } from '@iospace/abi'
+import { DriverStatus, type IommuDriver } from '@iospace/iommu/driver'
 import { DmaOutcome } from '@iospace/machine'
-import { addGuest, assignment, deviceOf, give, iommuOp } from './builder.ts'
+import { addGuest, assignment, deviceOf, give, iommuOp, resetDevice } from './builder.ts'
 import { type Guest, rig, type TestDevice } from './rig.ts'
 
 const WINDOW = 0xfee0_0000
@@ -118,4 +122,58 @@ describe.each(['vtd', 'amdvi'])('%s', (iommu) => {
       if (rc !== 0 || unmapPirq(victim, out.pirq) !== 0) throw new Error(`turn ${i}: ${rc}`)
     }
   })
+})
+
+test('a vector whose entry the unit did not confirm, made or ended, is never given to anybody again (decision 0021)', () => {
+  let fails: 'mapInterrupt' | 'unmapInterrupt' | null = null
+  const wrap = (driver: IommuDriver): IommuDriver =>
+    new Proxy(driver, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name)
+        if (typeof value !== 'function') return value
+        return (...a: unknown[]) => {
+          const result: unknown = (value as (...a: unknown[]) => unknown).apply(target, a)
+          // It has its effect, but says nothing.
+          return name === fails ? DriverStatus.timedOut : result
+        }
+      },
+    })
+  const r = rig({ iommu: 'amdvi', wrap })
+  const [victim, attacker] = [addGuest(r), addGuest(r)]
+  give(r, victim, 0, { permissions: 0 })
+  give(r, attacker, 1, { permissions: 0 })
+  const [a, b] = [deviceOf(r, 0), deviceOf(r, 1)]
+  const state = () =>
+    iommuOp(attacker, IOMMU_OP.query_device, iommu_query_device, { device: b.sbdf }).out.state
+  const restart = () => {
+    for (const [guest, { sbdf }] of [
+      [victim, a],
+      [attacker, b],
+    ] as const) {
+      expect(resetDevice(r.dom0, sbdf)).toBe(0)
+      guest.view.configWrite(sbdf, 4, 2, 6)
+    }
+  }
+  fails = 'mapInterrupt'
+  expect(mapPirq(attacker, b.sbdf).rc).toBe(-Errno.EIO)
+  expect(state()).toBe(DEVICE_STATE.FENCED)
+  fails = null
+  restart()
+  expect(bind(victim, mapPirq(victim, a.sbdf).out.pirq).rc).toBe(0)
+  const { address, data, vector } = r.hypervisor.oracle.interruptOf(a.sbdf)!
+  // The entry that it was not given works, for all that anybody knows: each requester's first one is 0.
+  send(b.device, address, data, r.machine.memory.view)
+  expect(r.machine.interrupts.received[vector]).toBe(0)
+  const { pirq } = mapPirq(attacker, b.sbdf).out
+  const lost = r.hypervisor.oracle.interruptOf(b.sbdf)!.vector
+  fails = 'unmapInterrupt'
+  expect(unmapPirq(attacker, pirq)).toBe(-Errno.EIO)
+  expect(state()).toBe(DEVICE_STATE.FENCED)
+  fails = null
+  restart()
+  expect(mapPirq(attacker, b.sbdf).rc).toBe(0)
+  expect(r.hypervisor.oracle.interruptOf(b.sbdf)!.vector).not.toBe(lost)
+  // With the device itself it is the same.
+  fails = 'unmapInterrupt'
+  expect(assignment(r.dom0, XEN_DOMCTL.deassign_device, attacker.domid, b.sbdf)).toBe(-Errno.EIO)
 })

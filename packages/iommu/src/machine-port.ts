@@ -71,7 +71,7 @@ export class MachinePort implements DriverPort {
     const at = this.#at(mfn, index)
     if (this.#coherent) {
       this.words[at] = lo
-      this.words[at + 1] = hi
+      this.words[at | 1] = hi
     } else this.dirty.write(at, hi, lo)
     this.clock.charge(TABLE_STORE)
   }
@@ -87,9 +87,9 @@ export class MachinePort implements DriverPort {
     const at = this.#at(mfn, index)
     if (this.#coherent) {
       this.words[at] = lo0
-      this.words[at + 1] = hi0
-      this.words[at + 2] = lo1
-      this.words[at + 3] = hi1
+      this.words[at | 1] = hi0
+      this.words[at | 2] = lo1
+      this.words[at | 3] = hi1
     } else {
       this.dirty.write(at, hi0, lo0)
       this.dirty.write(at + 2, hi1, lo1)
@@ -107,21 +107,21 @@ export class MachinePort implements DriverPort {
     // With a clean cache nobody can tell the store from the write-back that follows it.
     if (this.#coherent) {
       this.words[at] = lo
-      this.words[at + 1] = hi
+      this.words[at | 1] = hi
       this.clock.charge(TABLE_STORE)
     } else {
       this.clock.chargeBoth(TABLE_STORE, CACHE_FLUSH)
       this.words[at] = lo
-      this.words[at + 1] = hi
+      this.words[at | 1] = hi
     }
   }
 
   storeCoherent128(mfn: number, index: number, hi0: number, lo0: number, hi1: number, lo1: number): void {
     const at = this.#at(mfn, index)
     this.words[at] = lo0
-    this.words[at + 1] = hi0
-    this.words[at + 2] = lo1
-    this.words[at + 3] = hi1
+    this.words[at | 1] = hi0
+    this.words[at | 2] = lo1
+    this.words[at | 3] = hi1
     this.clock.charge(TABLE_STORE)
   }
 
@@ -131,7 +131,7 @@ export class MachinePort implements DriverPort {
   }
 
   loadHigh(mfn: number, index: number): number {
-    const at = this.#at(mfn, index) + 1
+    const at = this.#at(mfn, index) | 1
     return this.dirty.count === 0 ? this.words[at]! : this.dirty.read(at)
   }
 

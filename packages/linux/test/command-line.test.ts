@@ -58,3 +58,21 @@ test('words keep their order, quotes hold blanks together, unknown words stay', 
   expect(line.get('quiet')).toBeNull()
   expect(line.get('absent')).toBeUndefined()
 })
+
+describe('iommu.strict= is a truth value (Linux drivers/iommu/iommu.c, kstrtobool)', () => {
+  test.each([
+    ['', true],
+    ['iommu.strict=1', true],
+    ['iommu.strict=on', true],
+    ['iommu.strict=0', false],
+    ['iommu.strict=n', false],
+    ['iommu.strict=No', false],
+    ['iommu.strict=off', false],
+    ['iommu.strict=maybe', true],
+    ['iommu.strict', true],
+    ['iommu.strict=0 iommu.strict=1', true],
+    ['iommu=strict', true],
+  ])('%s', (text, strict) => {
+    expect(new CommandLine(text).iommuStrict).toBe(strict)
+  })
+})

@@ -44,9 +44,9 @@ export class MachineMemory {
   declare readonly doubles: Float64Array
   declare readonly view: DataView
   /** Copies `length` bytes from byte offset `from` to byte offset `to` of the flat memory; ranges may overlap. */
-  readonly copy: (to: number, from: number, length: number) => void
+  declare readonly copy: (to: number, from: number, length: number) => void
   /** Sets `length` bytes at byte offset `at` to `value`. */
-  readonly fill: (at: number, value: number, length: number) => void
+  declare readonly fill: (at: number, value: number, length: number) => void
   declare private readonly boardEnd: number
   #boardNext: number
 

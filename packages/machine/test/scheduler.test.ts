@@ -386,6 +386,42 @@ test('interrupts of a dead group are dropped; what a handler throws goes to the 
   expect(crashes[1]!.error).toBeInstanceOf(StateError)
 })
 
+test('interrupts run in the order of posting, however many wait, and what they post comes after them', async () => {
+  const { scheduler, group } = started()
+  const seen: number[] = []
+  for (let i = 0; i < 100; i++) {
+    group.interrupt(() => {
+      seen.push(i)
+      if (i % 2 === 0) group.interrupt(() => void seen.push(1000 + i))
+    })
+  }
+  await scheduler.run()
+  const first = Array.from({ length: 100 }, (_, i) => i)
+  expect(seen).toEqual([...first, ...first.filter((i) => i % 2 === 0).map((i) => 1000 + i)])
+})
+
+test('the host gets its turns while hardware and interrupts alone keep the machine busy', async () => {
+  let turns = 0
+  const { scheduler, clock, group } = started({
+    turn: () => {
+      turns++
+      return turn()
+    },
+  })
+  const queue = scheduler.queue('the last interrupt')
+  const interrupts = 20_000
+  group.spawn('waits once', () => queue.wait())
+  let left = interrupts
+  const next = (): void => {
+    if (--left === 0) queue.wake()
+    else clock.after(1000, () => group.interrupt(next))
+  }
+  group.interrupt(next)
+  await scheduler.run()
+  expect(turns).toBeGreaterThan(interrupts / 1000)
+  expect(turns).toBeLessThan(interrupts / 100)
+})
+
 /** The order in which eight tasks pass ten waits each, some equal in time. */
 async function order(seed: number): Promise<{ order: string; now: number }> {
   const { machine, scheduler, group } = started({ seed }) as { machine: Machine } & ReturnType<typeof started>

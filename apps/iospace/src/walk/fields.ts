@@ -21,7 +21,8 @@ export interface FieldValue {
   readonly value: bigint
   /** A small number; an address or reserved bits otherwise. */
   readonly isNumber: boolean
-  readonly isReserved: boolean
+  /** Reserved bits that are set, by their places in the entry; null for all other fields. */
+  readonly reserved: readonly number[] | null
   /** What it means, for people; null when the number says it all. */
   readonly means: string | null
 }
@@ -56,8 +57,15 @@ export function fieldsOf(fields: readonly Field[], entry: bigint): FieldValue[] 
       name: isReserved ? `reserved ${low === high ? low : `${high}:${low}`}` : name,
       value: kind === 'address' ? raw << BigInt(low) : raw,
       isNumber: kind !== 'address' && !isReserved,
-      isReserved,
+      reserved: isReserved ? placesOf(raw, low) : null,
       means: means?.(Number(raw)) ?? null,
     }
   })
+}
+
+/** The places of the bits that are set in `raw`, whose lowest is at `low`; highest first. */
+function placesOf(raw: bigint, low: number): number[] {
+  const places: number[] = []
+  for (let i = 0; raw >> BigInt(i) !== 0n; i++) if (((raw >> BigInt(i)) & 1n) !== 0n) places.unshift(low + i)
+  return places
 }

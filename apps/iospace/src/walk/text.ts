@@ -20,6 +20,9 @@ export function* walksText(input: WalkInput, results: Iterable<WalkResult>, styl
   }
 }
 
+/** Reserved bits that are named one by one. */
+const MOST_PLACES = 6
+
 function requestText({ requester, write, address, length }: WalkRequest): string {
   const bus = (requester >> 8).toString(16).padStart(2, '0')
   const device = ((requester >> 3) & 31).toString(16).padStart(2, '0')
@@ -36,9 +39,12 @@ function stepLines({ entry, level, address, bytes, value, fields, rights }: Walk
   ]
 }
 
-function fieldText({ name, value, isNumber, isReserved, means }: FieldValue, style: Style): string {
-  const text = `${name}=${isNumber && value < 10n ? value : hex(value)}${means === null ? '' : ` (${means})`}`
-  return isReserved ? style.bad(text) : style.faint(text)
+function fieldText({ name, value, isNumber, reserved, means }: FieldValue, style: Style): string {
+  if (reserved !== null) {
+    const shown = reserved.length > MOST_PLACES ? [...reserved.slice(0, MOST_PLACES), '…'] : reserved
+    return style.bad(`${reserved.length === 1 ? 'bit' : 'bits'} ${shown.join(', ')} reserved`)
+  }
+  return style.faint(`${name}=${isNumber && value < 10n ? value : hex(value)}${means === null ? '' : ` (${means})`}`)
 }
 
 function outcomeLines(outcome: WalkOutcome, style: Style): string[] {

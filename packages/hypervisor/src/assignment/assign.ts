@@ -39,9 +39,9 @@ export function assignDevice(core: Core, domain: Domain, device: Device): number
   if (core.driver !== null) {
     const made = ensureDefault(core, domain)
     if (made !== 0) return made
-    // Whoever the unit cannot tell from it is where this one will be, too.
-    const mate = domain.devices.find((other) => other.group === device.group)
-    const moved = moveRequester(core, domain, device, mate?.space ?? 0)
+    // Where those are that move with it this one will be, too: blocked, if they are.
+    const space = matesOf(core, device).find((mate) => mate.owner === domain.domid)?.space ?? 0
+    const moved = space < 0 ? 0 : moveRequester(core, domain, device, space)
     if (moved !== 0) return moved
   }
   domain.defaultSettled = true
@@ -56,10 +56,11 @@ export function deassignDevice(core: Core, device: Device): number {
   return quarantine(core, device)
 }
 
-/** Blocks `device` and gives it to DOMID_IO; a unit that cannot block it fences it. */
+/** Blocks `device` and gives it to DOMID_IO; a unit that cannot block it fences it. 0, or `EIO`: it is fenced, as everything is. */
 export function quarantine(core: Core, device: Device): number {
-  const rc = blockRequester(core, device, false)
-  leave(core, device)
+  const blocked = blockRequester(core, device, false)
+  const left = leave(core, device)
+  const rc = blocked === 0 ? left : blocked
   device.owner = DOMID.IO
   device.virtualSbdf = device.sbdf
   device.clean = false
@@ -87,6 +88,7 @@ export function moveRequester(core: Core, domain: Domain, device: Device, id: nu
     core.devices.fenceAll()
     return -Errno.EIO
   }
+  core.devices.attached(device.group)
   for (const mate of core.devices.group(device)) {
     if (mate !== device && mate.owner !== domain.domid) continue
     setSpace(core, mate, id, mate.owner === domain.domid)
@@ -94,9 +96,14 @@ export function moveRequester(core: Core, domain: Domain, device: Device, id: nu
   return 0
 }
 
+/** Functions whose translation changes with that of `device`; none where nothing confines: there each is fenced by itself. */
+export function matesOf(core: Core, device: Device): Device[] {
+  return core.confines ? core.devices.group(device).filter((mate) => mate !== device) : []
+}
+
 /**
- * Makes every DMA of `device` fault. Mates of the same group and owner are blocked with it (`whole`), or keep the translation while the
- * function itself is kept off the bus, because the hardware cannot tell them apart.
+ * Makes every DMA of `device` fault. Mates that are attached are blocked with it (`whole`), or keep the translation while the function itself
+ * is kept off the bus, because the hardware cannot tell them apart.
  */
 export function blockRequester(core: Core, device: Device, whole: boolean): number {
   if (!core.confines) {
@@ -104,16 +111,14 @@ export function blockRequester(core: Core, device: Device, whole: boolean): numb
     core.devices.fence(device)
     return 0
   }
-  const mates = core.devices
-    .group(device)
-    .filter((mate) => mate !== device && mate.owner === device.owner && mate.space >= 0)
+  const mates = matesOf(core, device).filter((mate) => mate.space >= 0)
   setSpace(core, device, -1, device.space >= 0)
   if (mates.length > 0 && !whole) {
     core.devices.fence(device)
     return 0
   }
   for (const mate of mates) setSpace(core, mate, -1, true)
-  return core.devices.block(device.requester) ? 0 : -Errno.EIO
+  return core.devices.block(device.group) ? 0 : -Errno.EIO
 }
 
 function setSpace(core: Core, device: Device, space: number, told: boolean): void {
@@ -129,6 +134,8 @@ function giveToControl(core: Core, device: Device): number {
     const rc = moveRequester(core, dom0, device, 0)
     if (rc !== 0) return rc
   }
+  // What its last owner programmed must not begin to run in the control domain's memory.
+  if (!device.clean) core.devices.fence(device)
   enter(core, dom0, device)
   return 0
 }
@@ -142,17 +149,19 @@ function enter(core: Core, domain: Domain, device: Device): void {
   core.machine.trace?.device(core.clock.now, device.sbdf, domain.domid, device.space)
 }
 
-/** Undoes what the owner had of the device: its interrupt, its registers, its name. */
-function leave(core: Core, device: Device): void {
+/** Undoes what the owner had of the device: its interrupt, its registers, its name. 0, or `EIO` when the unit may still let the interrupt pass. */
+function leave(core: Core, device: Device): number {
   const owner = core.domains[device.owner]
-  if (owner === undefined) return
+  if (owner === undefined) return 0
+  let rc = 0
   if (device.pirq !== null) {
     if (device.pirq.port !== 0) closePort(core, owner, device.pirq.port)
-    core.devices.vectors.free(owner, device.pirq)
+    rc = core.devices.vectors.free(owner, device.pirq)
   }
   const at = owner.devices.indexOf(device)
   if (at >= 0) owner.devices.splice(at, 1)
   for (const [first, frames] of registerFrames(core, device)) owner.mmio.revoke(first, frames)
+  return rc
 }
 
 /** Machine frames of the function's BARs. */

@@ -22,7 +22,7 @@ export class DeviceTable {
   readonly #core: Core
   readonly #bySbdf = new Map<number, Device>()
   readonly #waiting: Waiting[] = []
-  /** Requesters whose block was not confirmed. */
+  /** Groups whose block was not confirmed. */
   readonly #unblocked = new Set<number>()
   readonly vectors: InterruptVectors
 
@@ -78,13 +78,18 @@ export class DeviceTable {
     for (const device of this.all()) if (!device.fenced) this.fence(device)
   }
 
-  /** Blocks `requester`; false when that is not confirmed: everything is fenced then, and it is tried again at the next reset. */
-  block(requester: number): boolean {
+  /** Blocks the requesters of `group`; false when that is not confirmed: everything is fenced then, and it is tried again at the next reset. */
+  block(group: number): boolean {
     const { driver } = this.#core
-    if (driver === null || driver.block(requester) === DriverStatus.ok) return true
-    this.#unblocked.add(requester)
+    if (driver === null || driver.block(group) === DriverStatus.ok) return true
+    this.#unblocked.add(group)
     this.fenceAll()
     return false
+  }
+
+  /** The requesters of `group` were attached, and see nothing of what they saw before: no block is owed to them any more. */
+  attached(group: number): void {
+    this.#unblocked.delete(group)
   }
 
   /** True while a table may still be looked at by a requester that should not. */
@@ -100,9 +105,9 @@ export class DeviceTable {
   /** Lets go of everything that waited for an invalidation; false when it still does not complete. */
   settle(): boolean {
     const { driver } = this.#core
-    for (const requester of this.#unblocked) {
-      if (driver!.block(requester) !== DriverStatus.ok) return false
-      this.#unblocked.delete(requester)
+    for (const group of this.#unblocked) {
+      if (driver!.block(group) !== DriverStatus.ok) return false
+      this.#unblocked.delete(group)
     }
     if (driver !== null && driver.completeInvalidations() !== DriverStatus.ok) return false
     const waiting = this.#waiting.splice(0)

@@ -47,7 +47,11 @@ export class InterruptVectors {
     if (number >= MAX_PIRQS || domain.pirqs[number] !== undefined || vector > LAST_VECTOR) return -Errno.ENOSPC
     const message = { addressLow: MESSAGE_ADDRESS, addressHigh: 0, data: vector }
     const entry = this.#remap(domain, device, vector, message)
-    if (entry < NOT_REMAPPED) return entry
+    if (entry < NOT_REMAPPED) {
+      // The unit may know the entry all the same.
+      if (entry === -Errno.EIO) this.#lose(vector)
+      return entry
+    }
     const pirq: Pirq = { number, device, vector, message, entry, port: 0 }
     domain.pirqs[number] = pirq
     device.pirq = pirq
@@ -55,33 +59,40 @@ export class InterruptVectors {
     return pirq
   }
 
-  /** Takes the pirq away; the port that was bound to it stays, silent, until it is closed. */
-  free(domain: Domain, pirq: Pirq): void {
+  /**
+   * Takes the pirq away; the port that was bound to it stays, silent, until it is closed. 0, or `EIO` when the unit does not answer: it is gone,
+   * but its vector is nobody's from now on.
+   */
+  free(domain: Domain, pirq: Pirq): number {
     const { device, entry } = pirq
     silence(this.#core, device)
-    // Nobody gets the vector while the device might still send it.
-    if (entry === NOT_REMAPPED || this.#core.driver!.unmapInterrupt(device.requester, entry) === DriverStatus.ok)
-      this.#holders[pirq.vector] = undefined
-    else {
-      this.#holders[pirq.vector] = LOST
-      this.#core.devices.fenceAll()
-    }
     domain.pirqs[pirq.number] = undefined
     device.pirq = null
+    // Nobody gets the vector while the device might still send it.
+    if (entry !== NOT_REMAPPED && this.#core.driver!.unmapInterrupt(device.requester, entry) !== DriverStatus.ok) {
+      this.#lose(pirq.vector)
+      return -Errno.EIO
+    }
+    this.#holders[pirq.vector] = undefined
+    return 0
   }
 
   /** Has the unit turn a message of `device`, and of nobody else, into `vector`: its entry, {@link NOT_REMAPPED}, or an errno below that. */
   #remap(domain: Domain, device: Device, vector: number, message: InterruptMessage): number {
-    const { driver, heap, devices } = this.#core
+    const { driver, heap } = this.#core
     if (driver === null || !driver.capabilities.interruptIsolation) return NOT_REMAPPED
     heap.payer = domain
     const entry = driver.mapInterrupt(device.requester, vector, message)
     heap.payer = null
     if (entry >= 0) return entry
     if (entry === DriverStatus.noTable) return -Errno.ENOSPC
-    if (entry === DriverStatus.noMemory) return -Errno.ENOMEM
-    devices.fenceAll()
-    return -Errno.EIO
+    return entry === DriverStatus.noMemory ? -Errno.ENOMEM : -Errno.EIO
+  }
+
+  /** The unit did not confirm what became of an entry that leads to `vector`. */
+  #lose(vector: number): void {
+    this.#holders[vector] = LOST
+    this.#core.devices.fenceAll()
   }
 
   #deliver(vector: number): void {

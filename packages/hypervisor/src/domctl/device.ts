@@ -26,11 +26,13 @@ export function deviceControl(
   const pseudo = domid === DOMID.IO || (test && domid === DOMID.INVALID)
   const domain = pseudo ? undefined : core.domains[domid]
   if (!pseudo && (domain === undefined || domain.life === 'dead')) return -Errno.ESRCH
+  const device = core.devices.at(u.machine_sbdf)
   const unsafe = domain !== undefined && (domain.limits.permissions & LIMIT_PERMISSION.UNSAFE_PASSTHROUGH) !== 0
-  if (!core.confines && !unsafe) return -Errno.EOPNOTSUPP
+  // Consent is needed to give a device away, not to take it back.
+  const held = command === XEN_DOMCTL.deassign_device && device?.owner === domid
+  if (!core.confines && !unsafe && !held) return -Errno.EOPNOTSUPP
   if ((u.flags & ~(command === XEN_DOMCTL.assign_device ? XEN_DOMCTL_DEV_RDM_RELAXED : 0)) !== 0) return -Errno.EINVAL
   if (u.dev !== XEN_DOMCTL_DEV.PCI) return -Errno.ENODEV
-  const device = core.devices.at(u.machine_sbdf)
   if (command === XEN_DOMCTL.deassign_device) {
     if (domid === DOMID_CONTROL) return -Errno.EINVAL
     return device === undefined || device.owner !== domid ? -Errno.ENODEV : deassignDevice(core, device)

@@ -24,14 +24,15 @@ export function drainFaults(core: Core): void {
 function report(core: Core, fault: IommuFault): void {
   const devices = core.devices.behind(fault.requester)
   if (fault.lostBefore) markLost(core)
-  const device = devices[0]
+  // All that a group has in common is its owner, if it has one.
+  const device = devices.find(({ owner }) => owner !== DOMID.IO) ?? devices[0]
   const domain = device === undefined ? undefined : core.domains[device.owner]
   if (device === undefined || domain === undefined || domain.dying || device.owner === DOMID.IO) {
     core.books.faultsUnowned++
-    if (device !== undefined) countFault(core, device)
+    if (device !== undefined) countFault(core, device, devices)
     return
   }
-  const reported = countFault(core, device)
+  const reported = countFault(core, device, devices)
   if (!reported) {
     core.books.faultsSuppressed++
     return
@@ -56,13 +57,13 @@ function report(core: Core, fault: IommuFault): void {
   core.raiseVirq(domain, VIRQ.IOMMU_FAULT)
 }
 
-/** True while the device's faults are still reported. */
-function countFault(core: Core, device: Device): boolean {
+/** True while faults of `device`, which stands for `suspects`, are still reported. */
+function countFault(core: Core, device: Device, suspects: readonly Device[]): boolean {
   const { now } = core.clock
   if (now - device.lastFault > QUIET) device.faults >>= 1
   device.lastFault = now
   device.faults++
-  if (device.faults >= FENCE_AFTER && !device.fenced) core.devices.fence(device)
+  if (device.faults >= FENCE_AFTER) for (const suspect of suspects) if (!suspect.fenced) core.devices.fence(suspect)
   if (device.suppressed) return false
   // The last record that is reported says that more were not.
   if (device.faults >= SUPPRESS_AFTER) device.suppressed = true

@@ -1,6 +1,6 @@
 /**
  * Looks at the log of a unit that raises no interrupt (Calgary: Linux's watchdog does it every 2 s), as long as anything goes on in the
- * machine: a hypercall starts it, and it stops when nothing but itself is left to happen.
+ * machine: a hypercall or a write to a device starts it, and it stops when nothing but itself is left to happen.
  */
 import type { Core } from '../core.ts'
 import { drainFaults } from './drain.ts'
@@ -11,7 +11,7 @@ export const WATCH_INTERVAL = 5_000_000
 const WATCH_VECTOR = 0xf2
 
 export class FaultWatch {
-  armed = false
+  #armed = false
   readonly #core: Core
 
   constructor(core: Core) {
@@ -19,9 +19,10 @@ export class FaultWatch {
     core.machine.interrupts.handle(WATCH_VECTOR, () => this.#look())
   }
 
-  /** Has the log looked at in time. */
+  /** Has the log looked at in time, if it is not yet to be. */
   arm(): void {
-    this.armed = true
+    if (this.#armed) return
+    this.#armed = true
     // Taken as an interrupt, so that it never runs inside a hypercall.
     this.#core.clock.after(WATCH_INTERVAL, () => this.#core.machine.interrupts.message(WATCH_VECTOR))
   }
@@ -30,7 +31,7 @@ export class FaultWatch {
     const { books, clock } = this.#core
     const before = books.faultsReported + books.faultsUnowned
     drainFaults(this.#core)
-    this.armed = false
+    this.#armed = false
     if (clock.nextDue !== Infinity || books.faultsReported + books.faultsUnowned > before) this.arm()
   }
 }

@@ -16,6 +16,7 @@ import {
   gnttab_unmap_grant_ref,
 } from '@iospace/abi'
 import type { Call } from '../call.ts'
+import { showMappings } from '../io-space/invalidate.ts'
 import { copyElement } from './copy.ts'
 import { mapGrantRef } from './map.ts'
 import { UNMAP_BATCH, UnmapBatch } from './unmap.ts'
@@ -54,8 +55,10 @@ function elements(call: Call, command: number, pointer: number, count: number, s
     if (!list.take(core.frames, caller.p2m, pointer + done * size, now * size, true)) return -Errno.EFAULT
     list.copyIn(core.memory, 0, listAt, now * size)
     const end = (listAt + now * size) >>> 2
-    if (command === MAP) for (let at = listAt >>> 2; at < end; at += size >> 2) mapGrantRef(call, at)
-    else if (command === COPY) for (let at = listAt >>> 2; at < end; at += size >> 2) copyElement(call, at)
+    if (command === MAP) {
+      for (let at = listAt >>> 2; at < end; at += size >> 2) mapGrantRef(call, at)
+      showMappings(core)
+    } else if (command === COPY) for (let at = listAt >>> 2; at < end; at += size >> 2) copyElement(call, at)
     else {
       const batch = (call.unmapBatch ??= new UnmapBatch(core)).begin(caller)
       for (let at = listAt >>> 2; at < end; at += size >> 2) batch.add(words, at)

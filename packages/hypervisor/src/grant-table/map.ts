@@ -1,7 +1,7 @@
 /** `GNTTABOP_map_grant_ref`: one element. Source: xen/common/grant_table.c (map_grant_ref); statuses as real Xen 4.17 answers. */
 import { DEFAULT_KIND, GNTMAP, GNTST, SPACE_DEFAULT, gnttab_map_grant_ref as map } from '@iospace/abi'
 import type { Call } from '../call.ts'
-import { ensureDefault } from '../io-space/default-space.ts'
+import { demandDefault } from '../io-space/default-space.ts'
 import { mapDeviceGrant } from '../io-space/device-grant.ts'
 import { SlotKind } from '../p2m.ts'
 import { Use, pinGrant, unpinGrant } from './pin.ts'
@@ -52,7 +52,7 @@ function one(call: Call, at: number): number {
     caller.defaultKind === DEFAULT_KIND.EMPTY
   ) {
     ioPage =
-      ensureDefault(core, caller) === 0 ? mapDeviceGrant(core, caller.spaces.get(SPACE_DEFAULT)!, index, readonly) : -1
+      demandDefault(core, caller) === 0 ? mapDeviceGrant(core, caller.spaces.get(SPACE_DEFAULT)!, index, readonly) : -1
     if (ioPage < 0) status = GNTST.no_device_space
   }
   if (status !== GNTST.okay) {

@@ -25,6 +25,14 @@ export function ensureDefault(core: Core, domain: Domain): number {
   return typeof made === 'number' ? made : 0
 }
 
+/**
+ * {@link ensureDefault} at a domain's own wish: `ENOENT` before the control domain gave it a device, or frames that it may pin. Some units have one
+ * table for all.
+ */
+export function demandDefault(core: Core, domain: Domain): number {
+  return domain.devices.length === 0 && domain.limits.maxPinned === 0 ? -Errno.ENOENT : ensureDefault(core, domain)
+}
+
 /** A new space `id` with window [`start`, `end`] in bytes; or a negative errno with nothing changed. */
 export function makeSpace(
   core: Core,

@@ -11,3 +11,11 @@ export function completeInvalidations(core: Core): boolean {
   core.devices.fenceAll()
   return false
 }
+
+/**
+ * Lets devices see what was mapped, where the unit may know that nothing was there. Nothing need be undone when it does not answer: everything is
+ * fenced until it has forgotten that.
+ */
+export function showMappings(core: Core): void {
+  if (core.driver !== null && core.driver.capabilities.invalidateOnMap) completeInvalidations(core)
+}

@@ -141,6 +141,8 @@ export class Mirror {
     heap.payer = null
     if (status === DriverStatus.ok && this.#driver.capabilities.invalidateOnMap)
       this.#driver.queueInvalidation(this.table, mfn >>> 20, mfn << 12, 1)
+    // Devices may know what is not in the table any more, until the unit has forgotten it.
+    if (status === DriverStatus.timedOut) this.#core.devices.fenceAll()
     return status === DriverStatus.ok
   }
 

@@ -134,11 +134,11 @@ export class Space {
       if (driver.capabilities.invalidateOnMap) this.queue(page, pages)
       return 0
     }
-    return status === DriverStatus.noMemory
-      ? -Errno.ENOMEM
-      : status === DriverStatus.unsupported
-        ? -Errno.ERANGE
-        : -Errno.EIO
+    if (status === DriverStatus.noMemory) return -Errno.ENOMEM
+    if (status === DriverStatus.unsupported) return -Errno.ERANGE
+    // Devices may know what is not in the table any more, until the unit has forgotten it.
+    core.devices.fenceAll()
+    return -Errno.EIO
   }
 
   /** Marks a page as cleared: what it holds is held until the invalidation is complete. */

@@ -1,6 +1,6 @@
 /** Sub-op 5, `attach_device`: one store per requester id switches its translation, so every request sees wholly the old or the new space. */
 import { ATTACH_DEVICE_FLAGS as Flag, Errno, iommu_attach_device } from '@iospace/abi'
-import { moveRequester } from '../assignment/assign.ts'
+import { matesOf, moveRequester } from '../assignment/assign.ts'
 import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
 import { ensureDefault, hasSpace } from '../io-space/default-space.ts'
@@ -16,7 +16,7 @@ export function attachDevice(call: Call, domain: Domain): number {
     if (rc !== 0) return rc
   }
   if (!hasSpace(core, domain, value.space)) return -Errno.ENOENT
-  const mates = core.devices.group(device).filter((mate) => mate !== device && mate.owner === domain.domid)
+  const mates = matesOf(core, device).filter((mate) => mate.owner === domain.domid)
   const elsewhere = mates.filter((mate) => mate.space >= 0 && mate.space !== value.space)
   if (elsewhere.length > 0 && (value.flags & Flag.WHOLE_GROUP) === 0) return -Errno.EBUSY
   // What was deferred under the old translation is completed before the tag changes.

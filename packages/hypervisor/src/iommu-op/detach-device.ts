@@ -1,6 +1,6 @@
 /** Sub-op 6, `detach_device`: to blocked, never to identity. */
 import { DETACH_DEVICE_FLAGS as Flag, Errno, iommu_detach_device } from '@iospace/abi'
-import { blockRequester } from '../assignment/assign.ts'
+import { blockRequester, matesOf } from '../assignment/assign.ts'
 import type { Call } from '../call.ts'
 import type { Domain } from '../domain.ts'
 import { answer, decode } from './argument.ts'
@@ -12,9 +12,7 @@ export function detachDevice(call: Call, domain: Domain): number {
   const device = core.devices.named(domain, value.device)
   if (device === undefined) return -Errno.ENODEV
   if (device.space < 0) return -Errno.ENOENT
-  const mates = core.devices
-    .group(device)
-    .filter((mate) => mate !== device && mate.owner === domain.domid && mate.space >= 0)
+  const mates = matesOf(core, device).filter((mate) => mate.owner === domain.domid && mate.space >= 0)
   if (mates.length > 0 && (value.flags & Flag.WHOLE_GROUP) === 0) return -Errno.EBUSY
   for (const space of domain.spaces) if (!space.deferred.complete()) return -Errno.EIO
   const rc = blockRequester(core, device, true)

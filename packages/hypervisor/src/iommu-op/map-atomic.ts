@@ -48,8 +48,9 @@ export function mapAtomic(call: Call, space: Space, batch: MapBatch): number {
   return 0
 }
 
-/** The worst case: a table of every level for each element, and one more per 2 MiB. */
+/** The worst case: a table of every level for each element, and one more per 2 MiB. Flat tables are all there. */
 function tablePagesNeeded(space: Space, prepared: readonly Prepared[]): number {
+  if (space.driver.capabilities.tableOrder > 0) return 0
   const levels = (space.addressBits - 12) / 9
   return prepared.reduce((sum, { pages }) => sum + levels + Math.ceil(pages / PAGES_PER_TABLE), 0)
 }

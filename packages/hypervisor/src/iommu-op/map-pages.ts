@@ -20,6 +20,9 @@ const IO_ADDRESS = element.words.io_address
 const STATUS = element.words.status
 const GRANTED = element.words.granted
 
+/** A word index that is known to be below 2^30 needs no overflow check where a field's index is added. */
+const INDEX = 0x3fff_ffff
+
 /** Maps elements from `first` on, before `end`: the first that it left alone. */
 export function mapPages(call: Call, space: Space, first: number, end: number): number {
   const { core, domain, driver, table, addresses, exactAccess } = space
@@ -37,24 +40,25 @@ export function mapPages(call: Call, space: Space, first: number, end: number): 
   let limit = space.limitPage(0, 0)
   let i = first
   for (let at = (call.listAt >>> 2) + first * WORDS; i < until; i++, at += WORDS) {
-    const packed = w[at + E.access]!
+    const e = at & INDEX
+    const packed = w[e + E.access]!
     const access = packed & 0xffff
     // Bit 0 of exactAccess is never set, so access 0 falls out, too.
     if (packed >>> FLAGS_SHIFT !== ANY || access > 3 || ((exactAccess >>> access) & 1) === 0) break
     // One page of a frame number below 2^32; no alignment, boundary or page size; no padding.
     if (
-      w[at + E.pages] !== 1 ||
-      (w[at + E.pages + 1]! | w[at + E.gfn + 1]! | w[at + E.align]! | (w[at + E.granted]! >>> 16)) !== 0
+      w[e + E.pages] !== 1 ||
+      (w[e + E.pages + 1]! | w[e + E.gfn + 1]! | w[e + E.align]! | (w[e + E.granted]! >>> 16)) !== 0
     )
       break
-    if (i < last && ((w[at + WORDS + E.flags]! >>> FLAGS_SHIFT) & FOLLOWS) !== 0) break
-    const mfn = w[at + E.gfn]!
+    if (i < last && ((w[e + WORDS + E.flags]! >>> FLAGS_SHIFT) & FOLLOWS) !== 0) break
+    const mfn = w[e + E.gfn]!
     const index = memory.frameIndex(mfn)
     const write = (access & WRITE) !== 0
     if (frames.acquire(index, domid, write) !== 0) break
-    if (w[at + E.limit] !== limitLow || w[at + E.limit + 1] !== limitHigh) {
-      limitLow = w[at + E.limit]!
-      limitHigh = w[at + E.limit + 1]!
+    if (w[e + E.limit] !== limitLow || w[e + E.limit + 1] !== limitHigh) {
+      limitLow = w[e + E.limit]!
+      limitHigh = w[e + E.limit + 1]!
       limit = space.limitPage(limitLow, limitHigh)
     }
     const page = addresses.claimOne(limit, (index << SHIFT) | access | WHOLE)

@@ -17,6 +17,9 @@ const KIND = WHOLE | GRANT | PENDING
 const STATUS = element.words.status
 const DONE = element.words.done
 
+/** A word index that is known to be below 2^30 needs no overflow check where a field's index is added. */
+const INDEX = 0x3fff_ffff
+
 /** Clears elements from `first` on, before `end`: the first that it left alone. */
 export function unmapPages(call: Call, space: Space, first: number, end: number): number {
   const { core, driver, table, pages, deferred, window } = space
@@ -26,9 +29,10 @@ export function unmapPages(call: Call, space: Space, first: number, end: number)
   core.heap.payer = space.domain
   let i = first
   for (let at = (call.listAt >>> 2) + first * WORDS; i < end; i++, at += WORDS) {
-    const lo = w[at + E.io_address]!
-    const hi = w[at + E.io_address + 1]!
-    if (w[at + E.pages] !== 1 || w[at + E.pages + 1] !== 0 || (lo & 0xfff) !== 0 || hi >>> 11 !== 0) break
+    const e = at & INDEX
+    const lo = w[e + E.io_address]!
+    const hi = w[e + E.io_address + 1]!
+    if (w[e + E.pages] !== 1 || w[e + E.pages + 1] !== 0 || (lo & 0xfff) !== 0 || hi >>> 11 !== 0) break
     const page = (hi << 20) | (lo >>> 12)
     if (page >= window.end || !pages.mark(page, KIND, WHOLE, PENDING)) break
     if (driver.unmap(table, hi, lo, 1) !== 0) {

@@ -4,6 +4,7 @@ import type { xen_memory_reservation } from '@iospace/abi'
 import type { Call } from '../call.ts'
 import type { Core } from '../core.ts'
 import type { Domain } from '../domain.ts'
+import { showMappings } from '../io-space/invalidate.ts'
 import { SlotKind } from '../p2m.ts'
 
 type Reservation = Value<typeof xen_memory_reservation>
@@ -28,6 +29,7 @@ export function populate(call: Call, domain: Domain, reservation: Reservation, p
     const index = give(core, domain, order, addressBits, pfn)
     if (index < 0) return done
     if (start !== 0) call.writeU64(start + 8 * done, core.mfn(index))
+    if (domain.mirror !== null) showMappings(core)
     core.preempt()
     if (domain.dying || caller.dying) return done
   }

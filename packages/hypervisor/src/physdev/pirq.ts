@@ -29,8 +29,7 @@ export function unmapPirq(call: Call, domid: number, number: number): number {
   const pirq = domain.pirqs[number]
   if (pirq === undefined) return -Errno.EINVAL
   if (pirq.port !== 0) return -Errno.EBUSY
-  call.core.devices.vectors.free(domain, pirq)
-  return 0
+  return call.core.devices.vectors.free(domain, pirq)
 }
 
 function target(call: Call, domid: number): Domain | number {

@@ -48,7 +48,7 @@ export class TranslationBank {
   /** The frame word of a page of `domain` if it is here with every right of `need`; −1 otherwise. */
   find(domain: number, page: number, high: number, need: number): number {
     const words = this.words
-    const at = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * this.setWords
+    const at = Math.imul((page ^ Math.imul(domain, SPREAD)) & this.setMask, this.setWords)
     if (((words[at]! ^ (page | RIGHTS)) & (need | ~RIGHTS)) === 0 && words[at + 1] === (domain | (high << 16)))
       return words[at + 2]!
     return this.setWords === WORDS ? -1 : this.#findBehind(at, page | RIGHTS, domain | (high << 16), need | ~RIGHTS)
@@ -59,7 +59,7 @@ export class TranslationBank {
     const { setWords, words } = this
     if (setWords === 0) return
     const tag = domain | (high << 16)
-    const first = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * setWords
+    const first = Math.imul((page ^ Math.imul(domain, SPREAD)) & this.setMask, setWords)
     let place = -1
     for (let at = first; at < first + setWords; at += WORDS) {
       const found = words[at]!
@@ -79,7 +79,7 @@ export class TranslationBank {
   /** Forgets a page of `domain`, whatever its rights; returns its frame word or −1. */
   dropPage(domain: number, page: number, high: number): number {
     const words = this.words
-    const first = ((page ^ Math.imul(domain, SPREAD)) & this.setMask) * this.setWords
+    const first = Math.imul((page ^ Math.imul(domain, SPREAD)) & this.setMask, this.setWords)
     for (let at = first; at < first + this.setWords; at += WORDS) {
       const found = words[at]!
       if (((found ^ page) & ~RIGHTS) !== 0 || (found & RIGHTS) === 0 || words[at + 1] !== (domain | (high << 16)))

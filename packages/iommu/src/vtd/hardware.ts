@@ -385,6 +385,16 @@ export class VtdHardware implements DmaTranslator, MmioDevice {
     this.counts[IOTLB_MISS]!++
     const walk = this.walk
     const table = caches.directories.find(domain, (hi << 11) | (lo >>> 21), hi >>> 21, BOTH)
+    if (table >= 0) {
+      const frame = walk.plainLeaf(table, lo, need)
+      if (frame >= 0) {
+        this.#countReads()
+        const index = this.memory.frameIndex(frame)
+        const word = index < 0 ? NOT_RAM : index
+        this.iotlb.insert(domain, (hi << 20) | (lo >>> 12), hi >>> 12, walk.rights, word)
+        return word
+      }
+    }
     const mfn =
       table >= 0
         ? walk.page(table, 1, hi, lo, need, null, BOTH, PAGE_ENTRY_ACCESS)

@@ -169,7 +169,7 @@ export class VtdWalk {
       let leafTable = table
       for (let shift = 9 * top - 18; at >= 0; shift -= 9) {
         const low = words[at]!
-        const high = words[at + 1]!
+        const high = words[at | 1]!
         if ((((low ^ need) & odd) | (high & strangeHigh)) !== 0) break
         const frame = (high << 20) | (low >>> 12)
         if (shift < 0) {
@@ -187,6 +187,25 @@ export class VtdWalk {
       }
     }
     return this.#carefully(table, top, hi, lo, need, observer, rights, access)
+  }
+
+  /**
+   * The commonest part of {@link page}: the plain entry of `lo` in leaf table `table`, to which all rights lead. Its frame, with the rights in
+   * `rights`; −1 for any other entry, which {@link page} is for.
+   */
+  plainLeaf(table: number, lo: number, need: number): number {
+    const memory = this.memory
+    const at = memory.entryAt(table, (lo >>> 12) & 511)
+    if (at < 0) return -1
+    const { words } = memory
+    const low = words[at]!
+    const high = words[at | 1]!
+    const frame = (high << 20) | (low >>> 12)
+    if ((((low ^ need) & (need | STRANGE_LOW)) | (high & this.strangeHigh)) !== 0 || frame >>> 8 === INTERRUPT_FRAMES)
+      return -1
+    this.reads++
+    this.rights = low & RIGHTS
+    return frame
   }
 
   #carefully(
@@ -256,6 +275,7 @@ export class VtdWalk {
   }
 }
 
+const RIGHTS = PageEntry.rights
 /** Bits of an entry's low word with which it is not a plain one. */
 const STRANGE_LOW = PageEntry.large | PageEntry.snoop
 /** Frames of the interrupt window, above their lowest 8 bits. */

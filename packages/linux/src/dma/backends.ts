@@ -7,12 +7,14 @@
  * | `iommu=off` | nommu |
  * | `iommu=soft` | swiotlb, what the device cannot reach bounces |
  * | `iommu=xen` | xen, or the device is not usable |
+ * | `iommu.strict=0` | with xen: unmapping leaves its invalidation for later where the control domain allows it |
  * | nothing | the IOMMU of the board, if this kernel drives one; xen where the hypervisor has an I/O space for the device, else as `soft`; nommu with `swiotlb=noforce` |
  */
 import { ConfigError } from '@iospace/wire'
 import { formatSbdf } from '@iospace/abi'
 import type { IommuDriver } from '@iospace/iommu/driver'
 import type { Kernel } from '../kernel.ts'
+import { isContiguous, makeContiguous } from '../xen/contiguous-region.ts'
 import { busBits, openSpace } from '../xen/iommu-space.ts'
 import { DmaParameters, type DmaBackend } from './backend.ts'
 import { BouncePool } from './bounce-pool.ts'
@@ -28,6 +30,8 @@ import { XenIommuDomain } from './xen-iommu-domain.ts'
 
 /** The pool takes at most this share of memory, unless `swiotlb=` says how many slots. */
 const POOL_SHARE = 1 / 16
+/** The pool lies where every device reaches it. */
+const LOW_BITS = 32
 
 export class DmaBackends {
   /** Null without `dma_debug=on`. */
@@ -89,11 +93,18 @@ export class DmaBackends {
 
   #swiotlb(parameters: DmaParameters, force: boolean): DmaBackend {
     const { memory, platform } = this.#kernel
-    this.#pool ??= BouncePool.create(memory, this.#slots())
+    this.#pool ??= BouncePool.create(memory, this.#slots(), this.#gather)
     if (this.#pool === null) throw new ConfigError('swiotlb', this.#slots(), 'slots do not fit into memory')
     const backend = new Swiotlb(platform, memory, this.#pool, parameters, force)
     this.#bouncing.push(backend)
     return backend
+  }
+
+  /** Only a domain's pages lie anywhere in the machine. */
+  readonly #gather = (pfn: number, order: number): boolean => {
+    const { isDomain, memory } = this.#kernel
+    if (!isDomain || isContiguous(memory, pfn, 2 ** order, LOW_BITS)) return isDomain
+    return makeContiguous(this.#kernel.hypercalls, memory, pfn, order, LOW_BITS)
   }
 
   #slots(): number {

@@ -16,6 +16,9 @@ const PAGES_PER_SET = IO_TLB_SEGSIZE / SLOTS_PER_PAGE
 const SLOT_MASK = IO_TLB_SIZE - 1
 const FRAMES_BELOW_4G = 0x10_0000
 
+/** Puts other frames into the pages from `pfn` on. */
+export type Gather = (pfn: number, order: number) => boolean
+
 export class BouncePool {
   readonly slots: number
   /** First page of each set. */
@@ -38,10 +41,13 @@ export class BouncePool {
   #usedSlots = 0
   #highWater = 0
 
-  /** A pool of up to `slots` slots; halved while memory is short (Linux does so too), down to 1 MiB. Null when not even that is there. */
-  static create(memory: KernelMemory, slots: number): BouncePool | null {
+  /**
+   * A pool of up to `slots` slots; halved while memory is short (Linux does so too), down to 1 MiB. Null when not even that is there.
+   * `gather` makes 2^order pages contiguous below 4 GiB, or says that it cannot; then the pool has the pieces that there are.
+   */
+  static create(memory: KernelMemory, slots: number, gather: Gather = () => false): BouncePool | null {
     for (let wanted = slots; wanted * IO_TLB_SIZE >= IO_TLB_MIN_SIZE || wanted === slots; wanted >>= 1) {
-      const sets = allocateSets(memory, Math.max(1, wanted / IO_TLB_SEGSIZE))
+      const sets = allocateSets(memory, Math.max(1, wanted / IO_TLB_SEGSIZE), gather)
       if (sets !== null) return new BouncePool(memory, sets)
     }
     return null
@@ -170,13 +176,16 @@ export class BouncePool {
   }
 }
 
-// Every device reaches what lies below 4 GiB, so sets from there are taken first; blocks passed over go back at the end.
-function allocateSets(memory: KernelMemory, count: number): number[] | null {
+// Every device reaches what lies below 4 GiB, so sets from there are taken first; blocks passed over go back at the end. As swiotlb-xen does,
+// each set is exchanged for memory in one piece, while there is some: else mappings of several pages find no room in it.
+function allocateSets(memory: KernelMemory, count: number, gather: Gather): number[] | null {
   const low: number[] = []
   const high: number[] = []
+  let gathers = true
   while (low.length < count) {
     const pfn = memory.pages.allocate(orderOf(PAGES_PER_SET))
     if (pfn < 0) break
+    gathers &&= gather(pfn, orderOf(PAGES_PER_SET))
     if (isLow(memory, pfn)) low.push(pfn)
     else high.push(pfn)
   }

@@ -33,6 +33,8 @@ const { ANY: GRANT_ANY, WIDEN: GRANT_WIDEN } = MAP_GRANT_ELEMENT_FLAGS
 const PAGE = PAGE_SIZE
 const SHIFT = PAGE_SHIFT
 const PAGE_MASK = PAGE - 1
+/** A word index that is known to be below 2^30 needs no overflow check where a field's index is added. */
+const INDEX = 0x3fff_ffff
 /** Elements in a list: 2 MiB of single pages. */
 const CAPACITY = 512
 
@@ -194,7 +196,7 @@ export class XenIommuDomain implements IommuDomain {
     for (let i = from; i < end; i++) {
       if (offsets[i]! + lengths[i]! > PAGE) return from
       const element = at[i - from]!
-      const place = element < 0 ? call.list.open(i - from) : element
+      const place = (element < 0 ? call.list.open(i - from) : element) & INDEX
       words[place + MAP.gfn] = memory.machineFrame(pages[i]!)
       words[place + MAP.pages] = 1
       words[place + MAP.limit] = limitLow
@@ -208,7 +210,7 @@ export class XenIommuDomain implements IommuDomain {
     const mapped = error === 0 ? end : from + call.done
     for (let i = from; i < mapped; i++) {
       const element = at[i - from]!
-      const place = element < 0 ? call.list.load(i - from) : element
+      const place = (element < 0 ? call.list.load(i - from) : element) & INDEX
       dmaHigh[i] = words[place + MAP.io_address + 1]!
       dmaLow[i] = words[place + MAP.io_address]! | offsets[i]!
       dmaLengths[i] = lengths[i]!
@@ -226,7 +228,7 @@ export class XenIommuDomain implements IommuDomain {
     for (let i = from; i < end; i++) {
       const low = dmaLow[i]!
       const element = at[i - from]!
-      const place = element < 0 ? call.list.open(i - from) : element
+      const place = (element < 0 ? call.list.open(i - from) : element) & INDEX
       words[place + UNMAP.io_address] = low & ~PAGE_MASK
       words[place + UNMAP.io_address + 1] = dmaHigh[i]!
       words[place + UNMAP.pages] = ((low & PAGE_MASK) + dmaLengths[i]! + PAGE_MASK) >>> SHIFT

@@ -24,6 +24,7 @@ const { masterDisabled: MASTER_DISABLED, translated: TRANSLATED } = DmaOutcome
 export class PciRoot {
   declare readonly memory: MachineMemory
   declare private readonly clock: Clock
+  declare private readonly counts: Float64Array
   declare private readonly mmio: MmioBus
   readonly #functions: (PciFunction | undefined)[] = []
   readonly #placed = new Map<PciFunction, number[]>()
@@ -36,6 +37,7 @@ export class PciRoot {
 
   constructor(clock: Clock, memory: MachineMemory, mmio: MmioBus, translator: DmaTranslator) {
     this.clock = clock
+    this.counts = clock.counts
     this.memory = memory
     this.mmio = mmio
     this.translator = translator
@@ -134,20 +136,20 @@ export class PciRoot {
   }
 
   /** @internal */ dmaRead(device: PciFunction, hi: number, lo: number, at: number, length: number): number {
-    this.clock.counts[DMA_READ]!++
+    this.counts[DMA_READ]!++
     const outcome = device.mastering ? this.translator.dmaRead(device.requester, hi, lo, at, length) : MASTER_DISABLED
     return this.#account(device, false, hi, lo, length, outcome)
   }
 
   /** @internal */ dmaWrite(device: PciFunction, hi: number, lo: number, at: number, length: number): number {
-    this.clock.counts[DMA_WRITE]!++
+    this.counts[DMA_WRITE]!++
     const outcome = device.mastering ? this.translator.dmaWrite(device.requester, hi, lo, at, length) : MASTER_DISABLED
     return this.#account(device, true, hi, lo, length, outcome)
   }
 
   #account(device: PciFunction, write: boolean, hi: number, lo: number, length: number, outcome: number): number {
     if (outcome > 0) {
-      const { counts } = this.clock
+      const { counts } = this
       counts[DMA_BYTE]! += length
       device.movedBytes += length
       if (outcome === TRANSLATED) {

@@ -38,3 +38,5 @@ export const LOW_RAM = [
 export const STORE_AT = 2048
 export const STORE_BYTES = 2047
 export const MAX_LENGTH = 1500
+/** Byte of the read-back page that nothing was stored to. */
+export const UNSEEN = 0xee

@@ -89,12 +89,12 @@ function observer(memory: FileMemory, steps: WalkStep[]): AmdviWalkObserver {
     level: number | null,
     at: bigint,
     bytes: number,
-    format: (value: bigint) => readonly Field[],
+    format: (value: bigint, level: number) => readonly Field[],
   ) => {
     const value = memory.value(at, bytes)
     // IR and IW are at the same place everywhere; a device table entry that is not valid passes everything.
     if (level !== null || (value & 1n) !== 0n) rights &= Number((value >> 61n) & 3n)
-    steps.push({ entry, level, address: at, bytes, value, fields: fieldsOf(format(value), value), rights })
+    steps.push({ entry, level, address: at, bytes, value, fields: fieldsOf(format(value, level ?? 0), value), rights })
   }
   return {
     device: (mfn, index) => push('device', null, entryAddress(mfn, index, 8), 32, deviceFields),
@@ -105,7 +105,7 @@ function observer(memory: FileMemory, steps: WalkStep[]): AmdviWalkObserver {
 /** Facts B.3. */
 function deviceFields(value: bigint): readonly Field[] {
   const valid = bit('V', 0)
-  const interrupts = [bit('IV', 128), rare('IntTabLen', 129, 132), rare('IG', 133), rare('IntCtl', 188, 189)]
+  const interrupts = [rare('IV', 128), rare('IntTabLen', 129, 132), rare('IG', 133), rare('IntCtl', 188, 189)]
   if ((value & 1n) === 0n) return [valid, ...interrupts]
   return [
     valid,
@@ -125,7 +125,7 @@ function deviceFields(value: bigint): readonly Field[] {
 }
 
 /** Facts B.4. */
-function pageFields(value: bigint): readonly Field[] {
+function pageFields(value: bigint, level: number): readonly Field[] {
   // Hardware looks at nothing else of an entry that is not present.
   if ((value & 1n) === 0n) return [bit('PR', 0)]
   const next = Number((value >> 9n) & 7n)
@@ -137,10 +137,18 @@ function pageFields(value: bigint): readonly Field[] {
     number('NextLevel', 9, 11, () =>
       next === 0 ? 'a page' : next === 7 ? 'a page, its size in the address' : 'a table',
     ),
-    address(leaf ? 'page' : 'table', 12, 51),
+    leaf ? address('page', pageShift(value, next, level), 51) : address('table', 12, 51),
     reserved(52, leaf ? 58 : 60),
     ...(leaf ? [rare('U', 59), rare('FC', 60)] : []),
     bit('IR', 61),
     bit('IW', 62),
   ]
+}
+
+/** The lowest address bit of a leaf that belongs to its page: those below carry the size, or nothing. */
+function pageShift(value: bigint, next: number, level: number): number {
+  if (next === 0) return 3 + 9 * level
+  let zero = 12
+  while (((value >> BigInt(zero)) & 1n) !== 0n && zero < 52) zero++
+  return zero + 1
 }

@@ -251,9 +251,9 @@ export class InvalidationQueue {
     if (at < 0 || tables.entryAt(frame, half + 1) < 0) return NO_FETCH
     const { words } = tables
     const low = words[at]!
-    const next = words[at + 1]!
-    const third = words[at + 2]!
-    const fourth = words[at + 3]!
+    const next = words[at | 1]!
+    const third = words[at | 2]!
+    const fourth = words[at | 3]!
     switch (low & TYPE_MASK) {
       case CONTEXT: {
         if (((low & ContextDescriptor.reserved0) | (next & ContextDescriptor.reserved1) | third | fourth) !== 0)

@@ -14,6 +14,8 @@ export class VtdCoverage implements Coverage {
   succeeded = 0
   staleHits = 0
   partialInvalidations = 0
+  /** Transfers that were not made, since QEMU would take registers for a table. */
+  leftOut = 0
   readonly reasons: Record<string, number> = {}
   /** By levels of the table that was walked, and by page size. */
   readonly levels: Record<string, number> = {}
@@ -53,9 +55,9 @@ export class VtdCoverage implements Coverage {
   }
 
   describe(): string[] {
-    const { operations, transfers, succeeded, staleHits, partialInvalidations, reasons, levels, pageSizes } = this
+    const { operations, transfers, succeeded, staleHits, partialInvalidations, leftOut, reasons, levels, pageSizes } = this
     return [
-      `${operations} operations, ${transfers} transfers, ${succeeded} succeeded, ${staleHits} stale hits, ${partialInvalidations} partial invalidations`,
+      `${operations} operations, ${transfers} transfers, ${succeeded} succeeded, ${staleHits} stale hits, ${partialInvalidations} partial invalidations, ${leftOut} left out`,
       `reasons ${listed(reasons)}; levels ${listed(levels)}; pages ${listed(pageSizes)}`,
     ]
   }

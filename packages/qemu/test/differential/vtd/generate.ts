@@ -29,9 +29,9 @@ class Generator extends Steps {
 
   #step(requester: number): void {
     const choice = this.v.below(1000)
-    if (choice < 310) this.#dma(requester)
-    else if (choice < 330) this.#staleContext(requester)
-    else if (choice < 336) this.#passing(requester)
+    if (choice < 296) this.#dma(requester)
+    else if (choice < 322) this.#staleContext(requester)
+    else if (choice < 328) this.#passing(requester)
     else if (choice < 347) this.#overlap(requester)
     else if (choice < 550) this.#stale(requester)
     else if (choice < 630) this.#flawed(requester)
@@ -41,7 +41,7 @@ class Generator extends Steps {
     else if (choice < 850) this.contexts(requester)
     else if (choice < 915) this.#newContext(requester)
     else if (choice < 965) this.#newRoot(requester)
-    else if (choice < 988) this.#rootTable(requester)
+    else if (choice < 982) this.#rootTable(requester)
     else this.push({ kind: 'descriptor', words: this.v.descriptor() })
   }
 

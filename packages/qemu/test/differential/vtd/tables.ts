@@ -1,8 +1,12 @@
 /** Walks the tables of a board as they are in memory, with nothing cached but what the caller hands in. */
+import { vtd } from '@iospace/iommu/spec'
 import { MachineTables, Need, PASS_THROUGH, VtdWalk } from '@iospace/iommu/walk'
 import type { VtdPersonality } from '@iospace/iommu/hardware'
-import type { MachineMemory } from '@iospace/machine'
+import { INTERRUPT_WINDOW, type MachineMemory } from '@iospace/machine'
 import type { CachedContext } from './cached.ts'
+
+/** Reasons for a table that cannot be read: the topmost, and another. */
+const UNREADABLE = new Set<number>([vtd.FaultReason.contextInvalid, vtd.FaultReason.pageEntryAccess])
 
 export interface Walk {
   /** Machine frame, or −reason. */
@@ -15,6 +19,8 @@ export interface Walk {
   readonly rights: number
   /** It met an entry of all ones. */
   readonly allOnes: boolean
+  /** It ended at a table among the registers of QEMU's processor, which answer there where nothing else does. */
+  readonly atRegisters: boolean
   /** FPD of the context. */
   readonly faultsDisabled: boolean
 }
@@ -30,15 +36,18 @@ export class Tables {
   walk(root: number, requester: number, hi: number, lo: number, write: boolean, known?: CachedContext): Walk {
     const walk = this.#walk
     let allOnes = false
+    let last = 0
     const entry = (_kind: string, _level: number, _mfn: number, _index: number, high: number, low: number) => {
       allOnes ||= high === -1 && low === -1
+      last = high === 0 ? low >>> 20 : 0
     }
     const found = known ?? this.#context(root, requester, { entry })
     const end = (outcome: number, leafLevel: number): Walk => {
       const context = typeof found === 'number' ? null : found
       const frame = leafLevel < 1 ? outcome : outcome - (outcome % 512 ** (leafLevel - 1))
       const faultsDisabled = context?.faultsDisabled ?? walk.faultsDisabled
-      return { outcome, context, leafLevel, frame, rights: walk.rights, allOnes, faultsDisabled }
+      const atRegisters = UNREADABLE.has(-outcome) && last === INTERRUPT_WINDOW
+      return { outcome, context, leafLevel, frame, rights: walk.rights, allOnes, atRegisters, faultsDisabled }
     }
     if (typeof found === 'number') return end(found, 0)
     if (found.table < 0) return end((hi & 0xf_ffff) * 0x10_0000 + (lo >>> 12), 0)

@@ -1,7 +1,7 @@
 /** What the data frames of a board should hold. */
-import type { BoardMemory } from '../../boards/index.ts'
-import { DATA, PAGE, RUN_BYTES } from '../memory-map.ts'
+import type { BoardMemory } from '../boards/index.ts'
 import type { Write } from './forecast.ts'
+import { DATA, PAGE, RUN_BYTES } from './memory-map.ts'
 
 export class Image {
   readonly #bytes = new Uint8Array(DATA.length * RUN_BYTES)

@@ -1,0 +1,17 @@
+/** P15: DMA reads of 4 bytes through a unit that finds every address in its IOTLB. */
+import { OPS, REQUESTER, TranslationBed } from './translation-bed.ts'
+import { DIRECT } from './units.ts'
+
+const bed = new TranslationBed()
+const unit = bed.unit(DIRECT)
+const { buffer } = bed
+const { high, low } = bed.hot
+const COUNT = OPS
+const DEVICE = REQUESTER
+
+/** Reads 4 bytes at every address; how many reads were translated. */
+export function unitHits(): number {
+  let done = 0
+  for (let i = 0; i < COUNT; i++) if (unit.dmaRead(DEVICE, high[i]!, low[i]!, buffer, 4) > 0) done++
+  return done
+}
