@@ -49,7 +49,7 @@ describe('the report for people', () => {
   test('has every figure, without colours or trailing blanks', () => {
     const text = storageText(report, heading, false)
     expect(text).toMatchInlineSnapshot(`
-      "iospace run storage: --dma xen --iommu vtd
+      "iospace run storage: --dma xen --iommu vtd (sandybridge-ep)
         image  /tmp/a.img
 
       What arrived

@@ -99,7 +99,14 @@ describe.each(['vtd', 'amdvi', 'calgary', 'gart'])('--iommu %s', (iommu) => {
       folder.image('disk.img', 200_000)
       const { report, status } = await storage(
         folder.path,
-        ...['--image', 'disk.img', '--out', 'copy.img', '--iommu', iommu, '--personality', name],
+        '--image',
+        'disk.img',
+        '--out',
+        'copy.img',
+        '--iommu',
+        iommu,
+        '--personality',
+        name,
       )
       expect([report.problems, status, report.personality]).toEqual([[], 0, name])
       expect(readFileSync(folder.at('copy.img')).equals(readFileSync(folder.at('disk.img')))).toBe(true)
