@@ -4,6 +4,7 @@
  */
 export const HOT_FILES: readonly string[] = [
   'packages/machine/src/clock.ts',
+  'packages/machine/src/handler-ring.ts',
   'packages/machine/src/memory.ts',
   'packages/machine/src/interrupts.ts',
   'packages/machine/src/pci/dma.ts',
@@ -67,9 +68,11 @@ export const HOT_FILES: readonly string[] = [
   'packages/hypervisor/src/iommu-op/map-batch.ts',
   'packages/hypervisor/src/iommu-op/map-pages.ts',
   'packages/hypervisor/src/iommu-op/map-grant.ts',
+  'packages/hypervisor/src/iommu-op/map-grant-pages.ts',
   'packages/hypervisor/src/iommu-op/unmap.ts',
   'packages/hypervisor/src/iommu-op/unmap-pages.ts',
   'packages/hypervisor/src/iommu-op/unmap-grant.ts',
+  'packages/hypervisor/src/iommu-op/unmap-grant-pages.ts',
   'packages/hypervisor/src/iommu-op/finish-unmap.ts',
   'packages/hypervisor/src/io-space/space.ts',
   'packages/hypervisor/src/io-space/addresses.ts',
@@ -90,6 +93,7 @@ export const HOT_FILES: readonly string[] = [
   'packages/linux/src/xen/events.ts',
   'packages/linux/src/xen/io/rings.ts',
   'packages/linux/src/xen/blkback/connection.ts',
+  'packages/linux/src/xen/blkfront/xen-disk.ts',
   'packages/linux/src/drivers/nvme/queue-pair.ts',
   'packages/linux/src/drivers/nvme/transfer.ts',
   'packages/linux/src/drivers/nvme/namespace.ts',

@@ -174,12 +174,13 @@ test('a fault after a doorbell is noticed, although nothing else has happened fo
   const { r, guest, device, sbdf } = system(DEFAULT_KIND.MIRROR)
   setRing(guest)
   const bar = guest.view.configRead(sbdf, Config.bar0, 4) & ~0xf
-  guest.view.tasks.spawn('wait', () => r.machine.scheduler.sleep(50e6))
-  await r.machine.scheduler.run()
+  const { scheduler } = r.machine
+  guest.view.tasks.spawn('wait', () => scheduler.queue('what never comes').wait())
+  expect((await scheduler.run()).kind).toBe('stuck')
   // No hypercall from here on.
   guest.view.write32(bar >>> 0, 1)
   expect(device.write(r.dom0.mfn(9) * 4096, 1)).toBe(DmaOutcome.blocked)
-  await r.machine.scheduler.run()
+  await scheduler.run()
   expect(guest.get(iommu_fault_control, 20 * 4096).producer).toBe(1)
 })
 

@@ -4,18 +4,23 @@ import {
   DEVICE_STATE,
   DESTROY_SPACE_FLAGS,
   DOMID,
+  EVTCHNOP,
   Errno,
   GNTMAP,
   GTF,
   IOMMU_FLAG,
   IOMMU_OP,
+  LIMIT_PERMISSION,
   MAP_ELEMENT_FLAGS,
+  MAP_PIRQ_TYPE,
+  PHYSDEVOP,
   SPACE_NONE,
   XENMEM,
   XEN_DOMCTL,
   XEN_DOMCTL_CDF,
   domctl_createdomain,
   domctl_max_mem,
+  evtchn_bind_pirq,
   iommu_attach_device,
   iommu_create_space,
   iommu_destroy_space,
@@ -24,6 +29,7 @@ import {
   iommu_query,
   iommu_query_device,
   iommu_set_default,
+  physdev_map_pirq,
   xen_domctl,
   xen_memory_exchange,
   xen_memory_reservation,
@@ -95,9 +101,19 @@ function everything(r: Rig): void {
   const guest = new Guest(r.booted.get(domid)!)
   if (guest.view.memory.frameOffset(8) < 0) return void domctl(dom0, XEN_DOMCTL.destroydomain, domid, xen_domctl)
   const { sbdf } = deviceOf(r, 0)
-  setLimits(dom0, domid, { spaces: 4, pinned: 1000, tablePages: 500, deferred: 50 })
+  const permissions = LIMIT_PERMISSION.UNSAFE_PASSTHROUGH | LIMIT_PERMISSION.UNSAFE_INTERRUPTS
+  setLimits(dom0, domid, { spaces: 4, pinned: 1000, tablePages: 5000, deferred: 50, permissions })
   resetDevice(dom0, sbdf)
   assignment(dom0, XEN_DOMCTL.assign_device, domid, sbdf)
+  const { rc, out } = guest.op('physdev_op', PHYSDEVOP.map_pirq, physdev_map_pirq, {
+    domid: DOMID.SELF,
+    type: MAP_PIRQ_TYPE.MSI_SEG,
+    index: -1,
+    pirq: -1,
+    bus: sbdf >> 8,
+    devfn: sbdf & 0xff,
+  })
+  if (rc === 0) guest.op('event_channel_op', EVTCHNOP.bind_pirq, evtchn_bind_pirq, { pirq: out.pirq })
   try {
     grant(dom0, 8, domid, 30)
     grant(dom0, 9, domid, 31)
@@ -202,9 +218,43 @@ const FAILURES: readonly (readonly [string, readonly (keyof IommuDriver)[], numb
   ['no table tag', ['createTable'], -3],
   ['a mapping that there is no table page for', ['map'], -1],
   ['a mapping that the unit cannot express', ['map'], -4],
+  ['a mapping whose visibility the unit does not confirm', ['map'], -2],
   ['an unmap that would need a table page', ['unmap'], -1],
+  ['an interrupt entry that is not confirmed', ['mapInterrupt'], -2, true],
+  ['an interrupt entry that there is no room for', ['mapInterrupt'], -3],
+  ['an interrupt entry whose end is not confirmed', ['unmapInterrupt'], -2, true],
   ['a destroyed table whose invalidation is not answered', ['destroyTable'], -2],
 ]
+
+test.each([
+  ['calgary', 8192, ['completeInvalidations', 'attach', 'block', 'destroyTable']],
+  ['gart', 512, ['completeInvalidations', 'destroyTable']],
+] as const)(
+  'a %s that does not answer, at each place in turn: the same',
+  (iommu, lowFrames, methods) => {
+    for (const method of methods) {
+      for (let nth = 1; ; nth++) {
+        const counter = { left: 0 }
+        const { r, before } = prepare({
+          iommu,
+          lowFrames,
+          highFrames: 0,
+          wrap: (driver) => failing(driver, [method], () => -2, counter, method !== 'destroyTable'),
+        })
+        counter.left = nth
+        everything(r)
+        const reached = counter.left === 0
+        counter.left = 0
+        expectNothingLeft(r, before, `${method} ${nth}`)
+        if (!reached) {
+          expect([method, nth > 1]).toEqual([method, true])
+          break
+        }
+      }
+    }
+  },
+  60_000,
+)
 
 for (const [what, methods, status, effect] of FAILURES) {
   test(`${what}, at each place in turn: nothing is let go too early, and nothing is left in the end (I4, I11)`, () => {

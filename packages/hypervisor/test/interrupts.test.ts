@@ -143,8 +143,7 @@ test('a vector whose entry the unit did not confirm, made or ended, is never giv
   give(r, victim, 0, { permissions: 0 })
   give(r, attacker, 1, { permissions: 0 })
   const [a, b] = [deviceOf(r, 0), deviceOf(r, 1)]
-  const state = () =>
-    iommuOp(attacker, IOMMU_OP.query_device, iommu_query_device, { device: b.sbdf }).out.state
+  const state = () => iommuOp(attacker, IOMMU_OP.query_device, iommu_query_device, { device: b.sbdf }).out.state
   const restart = () => {
     for (const [guest, { sbdf }] of [
       [victim, a],

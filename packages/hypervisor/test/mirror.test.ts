@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
-import { DOMID, GNTMAP, GNTST, XENMEM, xen_memory_reservation } from '@iospace/abi'
+import { DOMID, GNTMAP, GNTST, HYPERCALL, MMUEXT, XENMEM, mmuext_op, xen_memory_reservation } from '@iospace/abi'
+import { installVtd, vtdPersonalities } from '@iospace/iommu/hardware'
+import { vtd } from '@iospace/iommu/spec'
 import { DmaOutcome } from '@iospace/machine'
 import { answer } from './answers.ts'
 import { addGuest, deviceOf, give, populate, setLimits } from './builder.ts'
@@ -177,4 +179,35 @@ test('grants that were mapped before the domain had a device are in the mirror w
   expect(device.write(bus, 1)).toBe(BLOCKED)
   expect(unmapRef(driver, { host_addr: slotAddress(driver, 0), handle })).toBe(0)
   expect(device.read(bus)).toBe(BLOCKED)
+})
+
+test('what enters a mirror is seen at once by a unit that has noted that nothing was there (VT-d 6.1, caching mode)', () => {
+  const silicon = vtdPersonalities['sandybridge-ep']
+  const capLow = silicon.capLow | vtd.Capability.cachingMode
+  const capabilities = vtd.decodeCapabilities({ ...silicon, capLow })
+  const { dom0, guest, device, bus } = system({
+    install: (machine) => void installVtd(machine, { ...silicon, capLow, capabilities }),
+  })
+  expect(device.read(bus)).toBe(BLOCKED)
+  expect(mapRef(dom0, { flags: DEVICE, ref: 8, dom: guest.domid }).status).toBe(GNTST.okay)
+  expect(device.read(bus)).toBe(0xd1)
+  // A page table that is memory again.
+  const mfn = dom0.mfn(20)
+  const mmuext = (cmd: number): number => {
+    dom0.put(mmuext_op, { cmd, arg1: BigInt(mfn), arg2: 0n })
+    return dom0.call(HYPERCALL.mmuext_op, dom0.argument, 1)
+  }
+  expect([mmuext(MMUEXT.PIN_L1_TABLE), device.read(mfn * 4096)]).toEqual([0, BLOCKED])
+  expect([mmuext(MMUEXT.UNPIN_TABLE), device.read(mfn * 4096)]).toEqual([0, 0])
+  // A frame that was given back, and comes again.
+  const gone = dom0.mfn(21)
+  const exchange = (): number => {
+    dom0.putU64([dom0.mfn(21)])
+    expect(decrease(dom0)).toBe(1)
+    expect(device.read(gone * 4096)).toBe(BLOCKED)
+    expect(populate(dom0, 0, [21])).toBe(1)
+    return dom0.mfn(21)
+  }
+  for (let i = 0; i < 50 && exchange() !== gone; i++);
+  expect([dom0.mfn(21), device.read(gone * 4096)]).toEqual([gone, 0])
 })

@@ -62,6 +62,8 @@ export interface RigOptions {
   /** Called at the boot of each domain. */
   readonly boot?: (domid: number) => void
   readonly wrap?: (driver: IommuDriver) => IommuDriver
+  /** Puts the unit into the board; default: the model's own way. */
+  readonly install?: (machine: Machine) => void
 }
 
 /** A board whose memory all lies where a Calgary's tables reach, with room for them. */
@@ -89,6 +91,7 @@ export function rig(options: RigOptions = {}): Rig {
     wrap,
     boot,
     before,
+    install,
   } = options
   const machine = new Machine({
     memory: { lowFrames, highFrames, boardBytes: BOARD_BYTES },
@@ -102,7 +105,8 @@ export function rig(options: RigOptions = {}): Rig {
   }
   if (before !== undefined) devices.push(...before(machine))
   const model = iommuModels[typeof iommu === 'string' ? iommu : 'vtd']!
-  if (iommu !== false) model.install(machine)
+  if (install !== undefined) install(machine)
+  else if (iommu !== false) model.install(machine)
   const booted = new Map<number, DomainView>()
   const crashes: Rig['crashes'] = []
   const consoles: string[] = []

@@ -132,7 +132,8 @@ export interface IommuDriver {
   block(requester: number): number
   /**
    * Maps `pages` I/O pages from (`hi`,`lo`) to machine-contiguous frames from `mfn`. The range must be unmapped. Uses the largest
-   * pages that fit (never above 4K with `exact4k`). On noMemory nothing is mapped.
+   * pages that fit (never above 4K with `exact4k`). On every error nothing is mapped; on timedOut the unit may know the mapping all the same,
+   * until invalidations have completed.
    */
   map(table: number, hi: number, lo: number, mfn: number, pages: number, access: number, exact4k?: boolean): number
   /**

@@ -11,22 +11,24 @@ export interface TableMemory {
   entryAt(mfn: number, index: number): number
   /** The same for a 4-byte entry, `index` 0…1023. Absent: it fails where its 8-byte pair does. */
   wordAt?(mfn: number, index: number): number
+  /** Frames 0 … `flatFrames` − 1 lie in `words` one after another and can always be read: who knows that need not ask. Absent: none. */
+  readonly flatFrames?: number
 }
 
 /** Tables in a board's memory: accesses fail where there is no RAM. */
 export class MachineTables implements TableMemory {
   declare readonly words: Int32Array
-  declare private readonly lowFrames: number
+  declare readonly flatFrames: number
   declare private readonly memory: MachineMemory
 
   constructor(memory: MachineMemory) {
     this.words = memory.words
-    this.lowFrames = memory.lowFrames
+    this.flatFrames = memory.lowFrames
     this.memory = memory
   }
 
   entryAt(mfn: number, index: number): number {
-    if (mfn < this.lowFrames) return (mfn << 10) | (index << 1)
+    if (mfn < this.flatFrames) return (mfn << 10) | (index << 1)
     const frame = this.memory.frameIndex(mfn)
     return frame < 0 ? -1 : (frame << 10) | (index << 1)
   }

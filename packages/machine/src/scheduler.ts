@@ -66,6 +66,11 @@ export class Scheduler {
     this.#hangLimit = hangLimit
   }
 
+  /** True while a task runs, or it or an interrupt handler can before time has to pass. */
+  get busy(): boolean {
+    return this.#current !== null || this.#ready.length > 0 || !this.#posted.empty
+  }
+
   /** A new group. `onCrash` gets what its tasks or interrupt handlers throw. */
   group(name: string, onCrash: (error: unknown, task: Task | null) => void): TaskGroup {
     const group = new TaskGroup(this, name, onCrash)

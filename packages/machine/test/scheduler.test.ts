@@ -400,6 +400,23 @@ test('interrupts run in the order of posting, however many wait, and what they p
   expect(seen).toEqual([...first, ...first.filter((i) => i % 2 === 0).map((i) => 1000 + i)])
 })
 
+test('busy: a task or handler runs or can run before time has to pass', async () => {
+  const { scheduler, group, clock } = started()
+  const log: boolean[] = [scheduler.busy]
+  group.spawn('a', async () => {
+    log.push(scheduler.busy)
+    await scheduler.sleep(100_000)
+  })
+  log.push(scheduler.busy)
+  // While it sleeps, and when it may go on: events of the same time come in the order in which they were set.
+  clock.after(50_000, () => log.push(scheduler.busy))
+  clock.after(60_000, () => group.interrupt(() => {}))
+  clock.after(60_000, () => log.push(scheduler.busy))
+  await scheduler.run()
+  log.push(scheduler.busy)
+  expect(log).toEqual([false, true, true, false, true, false])
+})
+
 test('the host gets its turns while hardware and interrupts alone keep the machine busy', async () => {
   let turns = 0
   const { scheduler, clock, group } = started({

@@ -7,7 +7,7 @@ import { hypercall } from './p6-hypercall.ts'
 import { packet } from './p8-packet.ts'
 import { growth } from './growth.ts'
 import { garbage } from './p14-garbage.ts'
-import { storage } from './p18-storage.ts'
+import { storage, storageHashed } from './p18-storage.ts'
 
 export const BENCHMARKS: readonly Benchmark[] = [
   translation,
@@ -17,6 +17,7 @@ export const BENCHMARKS: readonly Benchmark[] = [
   packet,
   garbage,
   storage,
+  storageHashed,
   growth,
 ]
 

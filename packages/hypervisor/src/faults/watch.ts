@@ -28,10 +28,9 @@ export class FaultWatch {
   }
 
   #look(): void {
-    const { books, clock } = this.#core
-    const before = books.faultsReported + books.faultsUnowned
+    const { clock, machine } = this.#core
     drainFaults(this.#core)
     this.#armed = false
-    if (clock.nextDue !== Infinity || books.faultsReported + books.faultsUnowned > before) this.arm()
+    if (clock.nextDue !== Infinity || machine.scheduler.busy) this.arm()
   }
 }

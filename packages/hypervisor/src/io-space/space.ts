@@ -30,6 +30,7 @@ const ACCESS = ACCESS_BITS
 
 /** I/O addresses that a space can have: below 2^43, so that page numbers are small integers. */
 export const MAX_IO_BITS = 43
+const MOST_PAGES = 2 ** 31 - 1
 /** Writes of devices here are interrupt messages: [first byte, byte behind]. */
 const MESSAGES = [0xfee0_0000, 0xfef0_0000] as const
 
@@ -44,6 +45,8 @@ export class Space {
   declare readonly domain: Domain
   declare readonly table: number
   declare readonly window: SpaceWindow
+  /** Pages that the hypervisor picks end here: the last page of the widest window is not worth a number that needs a box at every call. */
+  declare private readonly pickEnd: number
   /** Bit n: entries of access n are exact. */
   declare readonly exactAccess: number
   /** Width of its table, and what the hardware promised when it was made. */
@@ -81,6 +84,7 @@ export class Space {
     this.id = id
     this.table = table
     this.window = window
+    this.pickEnd = Math.min(window.end, MOST_PAGES)
     this.exactAccess = accessKinds(driver.capabilities)
     this.addressBits = addressBits
     this.defers = defers
@@ -106,9 +110,9 @@ export class Space {
     return taken < 0 ? 0 : -Errno.EADDRINUSE
   }
 
-  /** The first page that a limit (`lo`, `hi`: highest byte allowed) forbids; the window's end for 0. */
+  /** The first page that a limit (`lo`, `hi`: highest byte allowed) forbids; the window's end for 0. For addresses that are picked. */
   limitPage(lo: number, hi: number): number {
-    const { end } = this.window
+    const end = this.pickEnd
     if ((lo | hi) === 0 || hi >>> 11 !== 0) return end
     const page = ((hi << 20) | (lo >>> 12)) + ((lo & 0xfff) === 0xfff ? 1 : 0)
     return page < end ? page : end

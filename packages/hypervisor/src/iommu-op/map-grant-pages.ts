@@ -36,6 +36,9 @@ export function mapGrantPages(call: Call, space: Space, first: number, end: numb
   const { books, heap, memory, domains } = core
   const until = Math.min(end, first + domain.limits.maxPinned - domain.pinned)
   const { trace } = core.machine
+  let limitLow = 0
+  let limitHigh = 0
+  let limit = space.limitPage(0, 0)
   let i = first
   for (let at = (call.listAt >>> 2) + first * WORDS; i < until; i++, at += WORDS) {
     const who = w[at + E.domid]!
@@ -52,10 +55,13 @@ export function mapGrantPages(call: Call, space: Space, first: number, end: numb
       grants.free(domain, slot)
       break
     }
-    const page = addresses.claimOne(
-      space.limitPage(w[at + E.limit]!, w[at + E.limit + 1]!),
-      (slot << SHIFT) | access | MARKS,
-    )
+    // One limit for all of a list, as a rule.
+    if (w[at + E.limit]! !== limitLow || w[at + E.limit + 1]! !== limitHigh) {
+      limitLow = w[at + E.limit]!
+      limitHigh = w[at + E.limit + 1]!
+      limit = space.limitPage(limitLow, limitHigh)
+    }
+    const page = addresses.claimOne(limit, (slot << SHIFT) | access | MARKS)
     heap.payer = domain
     const mapped =
       page >= 0 &&

@@ -169,8 +169,8 @@ export class AmdviDriver implements IommuDriver {
     if (!this.#fits(table, hi, lo, pages)) return DriverStatus.unsupported
     const retired = this.tree.retired.length
     const status = this.unmapper.unmapRange(table, hi, lo, pages)
-    // Pages that left the tree wait for this, whether or not the caller asks for the range.
-    if (this.tree.retired.length > retired) return this.queueInvalidation(table, hi, lo, pages)
+    // Pages that left the tree wait for this, whether or not the caller asks for the range. See #changed.
+    if (this.tree.retired.length > retired) this.queueInvalidation(table, hi, lo, pages)
     return status
   }
 
@@ -297,7 +297,7 @@ export class AmdviDriver implements IommuDriver {
     const retired = this.tree.retired.length
     const status = this.mapper.mapRange(table, hi, lo, mfn, pages, access, exact4k)
     // Tables that a larger page replaced.
-    if (this.tree.retired.length > retired) return this.queueInvalidation(table, hi, lo, pages)
+    if (this.tree.retired.length > retired) this.queueInvalidation(table, hi, lo, pages)
     return status
   }
 

@@ -175,7 +175,8 @@ export class VtdDriver implements IommuDriver {
   }
 
   block(requester: number): number {
-    if (this.#attached[requester] === 0) return DriverStatus.ok
+    // An earlier block may not have been confirmed.
+    if (this.#attached[requester] === 0) return this.completeInvalidations()
     return this.#setContext(requester, 0, 0, 0, 0, 0)
   }
 
@@ -195,8 +196,8 @@ export class VtdDriver implements IommuDriver {
     if (pages === 1 && this.unmapper.clearPage(table, hi, lo)) return OK
     const retired = this.tree.retired.length
     const status = this.unmapper.unmapRange(table, hi, lo, pages)
-    // Pages that left the tree wait for this, whether or not the caller asks for the range.
-    if (this.tree.retired.length > retired) return this.queueInvalidation(table, hi, lo, pages)
+    // Pages that left the tree wait for this, whether or not the caller asks for the range. See #map.
+    if (this.tree.retired.length > retired) this.queueInvalidation(table, hi, lo, pages)
     return status
   }
 
@@ -415,27 +416,31 @@ export class VtdDriver implements IommuDriver {
     if (old !== 0) this.requesters[old]!--
     if (table !== 0) this.requesters[table]!++
     this.#attached[requester] = table
-    if (this.unit.writeBufferFlush && !this.#command(GlobalCommand.writeBuffer, true)) return DriverStatus.timedOut
-    // An absent entry is not cached, unless the unit is in caching mode: there it is tagged with id 0.
-    if (old === 0 && !this.unit.cachingMode) return DriverStatus.ok
-    let status = this.#on().contexts(Granularity.device, old, requester)
-    if (status === DriverStatus.ok) status = this.queueTableInvalidation(old === 0 ? table : old)
-    return status === DriverStatus.ok ? this.completeInvalidations() : status
+    const flushed = !this.unit.writeBufferFlush || this.#command(GlobalCommand.writeBuffer, true)
+    // An absent entry is not cached, unless the unit is in caching mode: there it is tagged with id 0. What found no room in the ring is made
+    // up for by the completion, or that fails. After a flush that was not confirmed, too: nobody asks again for the old entry.
+    if (old !== 0 || this.unit.cachingMode) {
+      this.#on().contexts(Granularity.device, old, requester)
+      this.queueTableInvalidation(old === 0 ? table : old)
+    }
+    const status = this.completeInvalidations()
+    return flushed ? status : DriverStatus.timedOut
   }
 
   #map(table: number, hi: number, lo: number, mfn: number, pages: number, access: number, exact4k: boolean): number {
     if (pages === 1) return this.mapper.mapPage(table, hi, lo, mfn, access)
     const retired = this.tree.retired.length
     const status = this.mapper.mapRange(table, hi, lo, mfn, pages, access, exact4k)
-    // Tables that a larger page replaced.
-    if (this.tree.retired.length > retired) return this.queueInvalidation(table, hi, lo, pages)
+    // Tables that a larger page replaced. What finds no room in the queue is made up for by the completion.
+    if (this.tree.retired.length > retired) this.queueInvalidation(table, hi, lo, pages)
     return status
   }
 
-  // What was mapped is visible to the unit on return, or not mapped.
+  // What was mapped is visible to the unit on return, or not mapped; the unit may have seen it all the same, until the next completion.
   #flushMapped(table: number, hi: number, lo: number, pages: number): number {
     if (this.#command(GlobalCommand.writeBuffer, true)) return DriverStatus.ok
     this.unmapper.unmapRange(table, hi, lo, pages)
+    this.queueInvalidation(table, hi, lo, pages)
     return DriverStatus.timedOut
   }
 

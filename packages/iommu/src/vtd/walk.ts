@@ -36,6 +36,7 @@ export class VtdWalk {
   reads = 0
 
   declare private readonly memory: TableMemory
+  declare private readonly flatFrames: number
   declare private readonly addressBits: number
   declare private readonly supportedLevels: number
   declare private readonly typeMask: number
@@ -49,6 +50,7 @@ export class VtdWalk {
   /** `hostAddressBits`: address bits above it are reserved in every entry. */
   constructor(memory: TableMemory, capabilities: VtdCapabilities, hostAddressBits: number) {
     this.memory = memory
+    this.flatFrames = memory.flatFrames ?? 0
     this.addressBits = capabilities.addressBits
     this.supportedLevels = capabilities.levels
     this.typeMask =
@@ -154,39 +156,53 @@ export class VtdWalk {
     lo: number,
     need: number,
     observer: WalkObserver | null = null,
-    rights: number = PageEntry.rights,
-    access: number = FaultReason.contextInvalid,
+    rights: number = RIGHTS,
+    access: number = CONTEXT_INVALID,
   ): number {
-    const memory = this.memory
-    const { words } = memory
-    // The plain cases, 4 levels or the last one and none of it strange, without looking at why: anything else is walked anew, carefully.
-    if ((top === 4 || top === 1) && observer === null) {
-      const odd = need | STRANGE_LOW
-      const page = (hi << 20) | (lo >>> 12)
-      const { strangeHigh } = this
-      let at = memory.entryAt(table, top === 1 ? page & 511 : (hi >>> 7) & 511)
-      let granted = rights
-      let leafTable = table
-      for (let shift = 9 * top - 18; at >= 0; shift -= 9) {
-        const low = words[at]!
-        const high = words[at | 1]!
-        if ((((low ^ need) & odd) | (high & strangeHigh)) !== 0) break
-        const frame = (high << 20) | (low >>> 12)
-        if (shift < 0) {
-          if (frame >>> 8 === INTERRUPT_FRAMES) break
-          this.reads += top
-          this.tableRights = granted
-          this.rights = granted & low
-          this.leafLevel = 1
-          this.leafTable = leafTable
-          return frame
-        }
-        granted &= low
-        leafTable = frame
-        at = memory.entryAt(frame, (page >>> shift) & 511)
-      }
+    if (top === 4 && observer === null && rights === RIGHTS) {
+      const frame = this.#plainly(table, hi, lo, need)
+      if (frame >= 0) return frame
     }
     return this.#carefully(table, top, hi, lo, need, observer, rights, access)
+  }
+
+  // Four levels of plain entries in flat memory, judged together in the end: frame, or −1 where something is odd and must be walked anew,
+  // carefully. What an odd entry leads to is read for nothing, as hardware may.
+  #plainly(table: number, hi: number, lo: number, need: number): number {
+    const { words } = this.memory
+    const { flatFrames } = this
+    if (table >= flatFrames) return -1
+    let at = (table << 10) | ((hi >>> 6) & ENTRY)
+    let low = words[at]!
+    let above = words[at + 1]!
+    let plain = low ^ STRANGE_LOW
+    let next = low >>> 12
+    if (next >= flatFrames) return -1
+    at = (next << 10) | (((hi << 3) | (lo >>> 29)) & ENTRY)
+    low = words[at]!
+    above |= words[at + 1]!
+    plain &= low ^ STRANGE_LOW
+    next = low >>> 12
+    if (next >= flatFrames) return -1
+    at = (next << 10) | ((lo >>> 20) & ENTRY)
+    low = words[at]!
+    above |= words[at + 1]!
+    plain &= low ^ STRANGE_LOW
+    next = low >>> 12
+    if (next >= flatFrames) return -1
+    at = (next << 10) | ((lo >>> 11) & ENTRY)
+    low = words[at]!
+    const high = words[at + 1]!
+    const wanted = need | STRANGE_LOW
+    const frame = (high << 20) | (low >>> 12)
+    if ((above | (high & this.strangeHigh) | (~(plain & (low ^ STRANGE_LOW)) & wanted)) !== 0) return -1
+    if (frame >>> 8 === INTERRUPT_FRAMES) return -1
+    this.reads += 4
+    this.tableRights = plain & RIGHTS
+    this.rights = plain & low & RIGHTS
+    this.leafLevel = 1
+    this.leafTable = next
+    return frame
   }
 
   /**
@@ -276,6 +292,10 @@ export class VtdWalk {
 }
 
 const RIGHTS = PageEntry.rights
+const CONTEXT_INVALID = FaultReason.contextInvalid
+
+/** Word index of an entry in its table. */
+const ENTRY = 0x3fe
 /** Bits of an entry's low word with which it is not a plain one. */
 const STRANGE_LOW = PageEntry.large | PageEntry.snoop
 /** Frames of the interrupt window, above their lowest 8 bits. */

@@ -94,6 +94,58 @@ export function driverFaultySuite(unit: UnitUnderTest): void {
       expect(rig.driver.completeInvalidations()).toBe(DriverStatus.timedOut)
     })
 
+    /** A unit whose ring is full of what it did not answer, with a device that knows `pages` pages of a table. */
+    function full(pages: number) {
+      const broken = new Broken()
+      const { rig } = broken
+      const { device, table } = rig.start()
+      rig.map(table, 0, DATA, pages, 3, true)
+      for (let i = 0; i < pages; i++) device.put(i * 4096, 1n)
+      broken.broken = true
+      for (let i = 0; i < 300; i++) rig.driver.queueInvalidation(table, 0, i * 0x4000, 1)
+      return { broken, rig, device, table }
+    }
+
+    test.skipIf(unit.flat)('what found no room in the ring is made up for before anything is ok again', () => {
+      const { broken, rig, device, table } = full(3)
+      for (const page of [0, 1, 2]) expect(rig.unmap(table, page * 4096, 1)).toBe(DriverStatus.timedOut)
+      broken.broken = false
+      expect(rig.driver.completeInvalidations()).toBe(0)
+      expect([0, 1, 2].map((page) => device.put(page * 4096, 2n))).toEqual([-1, -1, -1])
+      // And it goes on as ever.
+      rig.map(table, 0, DATA, 1)
+      expect([device.put(0, 3n), rig.unmap(table, 0, 1), device.put(0, 4n)]).toEqual([2, 0, -1])
+    })
+
+    test.skipIf(unit.flat)('what map and unmap say is what is in the table, however full the ring is', () => {
+      const { broken, rig, device, table } = full(512)
+      // A leaf table leaves the tree with its last entry, or when a large page takes its place.
+      expect([rig.clear(table, 0, 512), rig.driver.frameOf(table, 0, 0)]).toEqual([0, -1])
+      expect([rig.map(table, 0x20_0000, DATA, 1, 3, true), rig.clear(table, 0x20_0000, 1)]).toEqual([0, 0])
+      const status = rig.map(table, 0x20_0000, DATA, 512)
+      expect([status, rig.driver.frameOf(table, 0, 0x20_0000)]).toEqual([0, DATA])
+      const held = rig.held.size
+      broken.broken = false
+      expect(rig.driver.completeInvalidations()).toBe(0)
+      expect(rig.held.size).toBeLessThan(held)
+      expect([device.put(0, 2n), device.put(0x20_0000, 3n)]).toEqual([-1, 2])
+    })
+
+    test.skipIf(unit.open)('a block that is not confirmed is not over when somebody attaches', () => {
+      const broken = new Broken()
+      const { rig } = broken
+      const { device, table } = rig.start()
+      const other = rig.driver.createTable(rig.bits)
+      rig.map(table, 0, DATA, 1)
+      device.put(0, 1n)
+      broken.broken = true
+      expect(rig.driver.block(8)).toBe(DriverStatus.timedOut)
+      expect(rig.driver.block(8)).toBe(DriverStatus.timedOut)
+      expect(rig.driver.attach(8, other)).toBe(DriverStatus.timedOut)
+      broken.broken = false
+      expect([rig.driver.attach(8, other), device.put(0, 2n)]).toEqual([0, -1])
+    })
+
     test('enable: timedOut, and all pages back', () => {
       const broken = new Broken()
       broken.broken = true

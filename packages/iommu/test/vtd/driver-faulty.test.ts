@@ -192,6 +192,34 @@ describe('a damaged descriptor [vtd.driver.recovery.error]', () => {
     expect([device.put(0x5000, 3n), rig.unmap(table, 0x5000, 1), device.put(0x5000, 4n)]).toEqual([2, 0, -1])
   })
 
+  test('in a full ring, too: it runs empty over the harmless slot, and everything is forgotten', () => {
+    let silent = false
+    let armed = 0
+    const rig = new Rig({
+      timeout: 100_000,
+      wrap: (port) =>
+        changed(port, {
+          write32: (address, value) => {
+            if (!silent || address !== VTD_BASE + 0x88) port.write32(address, value)
+          },
+          storeCoherent128: (mfn, index, hi0, lo0, hi1, lo1) => {
+            const hit = armed > 0 && (lo0 & 0xf) === 2
+            if (hit) armed--
+            port.storeCoherent128(mfn, index, hi0, hit ? 0xf : lo0, hi1, lo1)
+          },
+        }),
+    })
+    const { device, table } = rig.start()
+    rig.map(table, 0x5000, DATA, 1)
+    device.put(0x5000, 1n)
+    silent = true
+    armed = 3
+    for (let i = 0; i < 300; i++) rig.driver.queueInvalidation(table, 0, 0x100_0000 + i * 0x4000, 1)
+    expect(rig.unmap(table, 0x5000, 1)).toBe(DriverStatus.timedOut)
+    silent = false
+    expect([rig.driver.completeInvalidations(), device.put(0x5000, 2n)]).toEqual([0, -1])
+  })
+
   test('every one damaged: timedOut in the end', () => {
     const { rig, damage } = damaging()
     const { table } = rig.start()

@@ -40,6 +40,8 @@ class Rig extends Board {
   readonly driver: VtdDriver
   readonly flushes: number[] = []
   broken = false
+  /** Lets the write buffer run empty. */
+  readonly drain: () => void
 
   constructor() {
     super({ personality, lowFrames: 4096, highFrames: 16 })
@@ -53,6 +55,7 @@ class Rig extends Board {
       },
       freePage: (mfn) => free.push(mfn),
     })
+    this.drain = () => port.drain()
     const hardware: VtdHardware = this.unit
     hardware.onWriteBufferFlush = () => {
       this.flushes.push(clock.now)
@@ -167,6 +170,35 @@ describe('the driver [vtd.driver.map.write-buffer]', () => {
     expect([rig.driver.frameOf(table, 0, IOVA), device.put(IOVA, 1n)]).toEqual([-1, -1])
     expect(rig.driver.map(table, 0, IOVA, PAGE_A >>> 12, 1, 3)).toBe(0)
     expect(device.put(IOVA, 1n)).toBe(2)
+  })
+
+  test('what a device knows of a mapping that was not confirmed is gone with the next completed invalidation', () => {
+    const rig = new Rig()
+    const { device, table } = rig.start()
+    rig.broken = true
+    // The buffer runs empty by itself, and the device is at it at once.
+    let outcome = 0
+    rig.machine.clock.after(50_000, () => {
+      rig.drain()
+      outcome = device.put(IOVA, 1n)
+    })
+    expect(rig.driver.map(table, 0, IOVA, PAGE_A >>> 12, 1, 3)).toBe(DriverStatus.timedOut)
+    expect(outcome).toBe(2)
+    rig.broken = false
+    expect(rig.driver.completeInvalidations()).toBe(0)
+    expect(device.put(IOVA, 2n)).toBe(-1)
+  })
+
+  test('after an attach that was not confirmed a block is one: the unit forgets the context from before, too [vtd.driver.context.order]', () => {
+    const rig = new Rig()
+    const { device, table } = rig.start()
+    rig.driver.map(table, 0, IOVA, PAGE_A >>> 12, 1, 3)
+    expect(device.put(IOVA, 1n)).toBe(2)
+    const other = rig.driver.createTable(48)
+    rig.broken = true
+    expect(rig.driver.attach(8, other)).toBe(DriverStatus.timedOut)
+    rig.broken = false
+    expect([rig.driver.block(8), device.put(IOVA, 2n)]).toEqual([0, -1])
   })
 
   test('enable, attach and block say so too', () => {

@@ -27,6 +27,9 @@ const DOMID_SHIFT = grant_entry_v1.shifts.domid
 const FRAME_WORD = grant_entry_v1.words.frame
 const ENTRY_WORDS = grant_entry_v1.size / 4
 const IN_USE = READING | WRITING
+/** Entries of a grant frame are a power of two. */
+const FRAME_SHIFT = Math.log2(GRANT_ENTRIES_PER_FRAME)
+const ENTRY_MASK = GRANT_ENTRIES_PER_FRAME - 1
 
 export class GrantTable {
   /** References are 0…`entries`−1. */
@@ -106,7 +109,7 @@ export class GrantTable {
   }
 
   #entry(ref: number): number {
-    const pfn = this.#firstPfn + Math.floor(ref / GRANT_ENTRIES_PER_FRAME)
-    return (this.#memory.frameOffset(pfn) >>> 2) + (ref % GRANT_ENTRIES_PER_FRAME) * ENTRY_WORDS
+    const pfn = this.#firstPfn + (ref >>> FRAME_SHIFT)
+    return (this.#memory.frameOffset(pfn) >>> 2) + (ref & ENTRY_MASK) * ENTRY_WORDS
   }
 }

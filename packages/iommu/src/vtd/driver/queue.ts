@@ -49,6 +49,8 @@ export class DriverQueue {
   #tail = 0
   /** Descriptors since the unit last answered: the ring must not overtake itself. */
   #pending = 0
+  /** A descriptor found no room, or may have been dropped: the unit must forget everything before anything is complete. */
+  #lost = false
   #sequence = 0
   /** Virtual ns until which the unit must answer; a double in a typed array is not boxed. */
   readonly #deadline = new Float64Array(1)
@@ -110,8 +112,10 @@ export class DriverQueue {
   complete(): number {
     if (this.#pending === 0) return OK
     this.#deadline[0] = this.port.now() + this.timeout
-    if (!this.#wait()) return DriverStatus.timedOut
+    const full = this.#pending > RING - 2
+    if (!(this.#lost || full ? this.#catchUp() : this.#wait())) return DriverStatus.timedOut
     this.#pending = 0
+    this.#lost = false
     return OK
   }
 
@@ -119,7 +123,10 @@ export class DriverQueue {
     // One slot stays free so that a full ring differs from an empty one, one is for the wait.
     if (this.#pending >= DESCRIPTORS_PER_PAGE - 2) {
       const status = this.complete()
-      if (status !== DriverStatus.ok) return status
+      if (status !== DriverStatus.ok) {
+        this.#lost = true
+        return status
+      }
     }
     this.#store(word0, word1, word2, word3)
     return DriverStatus.ok
@@ -133,7 +140,6 @@ export class DriverQueue {
 
   #wait(): boolean {
     const { port, statusFrame } = this
-    if (this.#pending > RING - 2) return false
     const sequence = (this.#sequence = (this.#sequence + 1) | 0)
     this.#store(WAIT, sequence, statusFrame << 12, statusFrame >>> 20)
     port.write32(this.base + QUEUE_TAIL, this.#tail * DESCRIPTOR)
@@ -154,11 +160,35 @@ export class DriverQueue {
     const port = this.port
     if ((error & FaultStatus.queueError) !== 0) this.#repair()
     port.write32(this.base + Register.faultStatus, error)
-    if (this.#pending > DESCRIPTORS_PER_PAGE - 5) return false
+    if (this.#pending > DESCRIPTORS_PER_PAGE - 5) {
+      this.#lost = true
+      return false
+    }
+    this.#everything()
+    return this.#wait()
+  }
+
+  // Lets the ring run empty first, over whatever stops it, so that there is room to forget everything.
+  #catchUp(): boolean {
+    const { port, base } = this
+    const end = this.#tail * DESCRIPTOR
+    port.write32(base + QUEUE_TAIL, end)
+    while (port.read32(base + Register.queueHead) !== end) {
+      const error = port.read32(base + FAULT_STATUS) & STOPPED
+      if ((error & FaultStatus.queueError) !== 0) this.#repair()
+      if (error !== 0) port.write32(base + FAULT_STATUS, error)
+      if (port.now() > this.#deadline[0]!) return false
+      port.relax()
+    }
+    this.#pending = 0
+    this.#everything()
+    return this.#wait()
+  }
+
+  #everything(): void {
     this.contexts(Granularity.global, 0, 0)
     this.translations(Granularity.global, 0, 0, 0, 0, false)
     if (this.remapsInterrupts) this.interrupts(-1)
-    return this.#wait()
   }
 
   #repair(): void {

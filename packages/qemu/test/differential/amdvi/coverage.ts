@@ -1,7 +1,7 @@
 /** What an AMD-Vi run has met, and how much of it a run must meet to count. */
 import { amdvi } from '@iospace/iommu/spec'
 import { bump, listed } from '../counts.ts'
-import type { Coverage } from '../lane.ts'
+import type { ForecastCoverage } from '../forecast-lane.ts'
 import { THRESHOLDS as least } from '../thresholds.ts'
 import type { Walk } from './tables.ts'
 import { LEVELS } from './world.ts'
@@ -14,13 +14,12 @@ const NAMES: Readonly<Record<number, string>> = Object.fromEntries(REASONS.map((
 /** log2 of the bytes of the pages that must come up often: every one up to 256 GiB, and what a level-4 entry leads to by itself. */
 const PAGE_SHIFTS = Array.from({ length: 28 }, (_, i) => 12 + i)
 
-export class AmdviCoverage implements Coverage {
+export class AmdviCoverage implements ForecastCoverage {
   operations = 0
   transfers = 0
   succeeded = 0
   staleHits = 0
   partialInvalidations = 0
-  /** Transfers that were not made, since QEMU would never end its walk, or reach its registers. */
   leftOut = 0
   readonly reasons: Record<string, number> = {}
   readonly levels: Record<string, number> = {}

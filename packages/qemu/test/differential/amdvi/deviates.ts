@@ -1,4 +1,4 @@
-/** Deviations of QEMU's AMD-Vi unit that {@link ExpectedUnit} can show, each described in `deviations.json`. */
+/** Deviations of QEMU's AMD-Vi unit that {@link ExpectedAmdvi} can show, each described in `deviations.json`. */
 export const DEVIATIONS = [
   'bus-is-lost',
   'pages-by-requester',
@@ -29,3 +29,9 @@ export type DeviationId = (typeof DEVIATIONS)[number]
 
 /** Whether a deviation is switched on. */
 export type Deviates = (id: DeviationId) => boolean
+
+/** A description of one of {@link DEVIATIONS}. An error for any other. */
+export function isDeviation({ id }: { readonly id: string }): boolean {
+  if ((DEVIATIONS as readonly string[]).includes(id)) return true
+  throw new Error(`no such deviation: ${id}`)
+}

@@ -1,23 +1,14 @@
-/**
- * What an AMD-Vi unit does with a request, in the plainest form: the specification (facts B.2 to B.5) with caches that are never full, and
- * wherever a deviation of `deviations.json` is switched on, what QEMU's unit does instead. With all of them it must foretell QEMU, with
- * none of them our unit; one of them alone taken away shows what it is to blame for.
- */
+/** What an AMD-Vi unit does, by facts B.2 to B.5 and by the deviations of QEMU that are switched on. */
 import type { BoardMemory } from '../../boards/index.ts'
+import type { Dma } from '../dma.ts'
+import { blocked, granted, type Answer, type ExpectedUnit } from '../expected-unit.ts'
 import { ExpectedCommands } from './expected-commands.ts'
 import { ExpectedPages, type Page } from './expected-pages.ts'
 import type { Deviates } from './deviates.ts'
 import type { Operation } from './operation.ts'
 
-/** What a request is answered with: where its page lies and how much of it, from the address on, goes there. */
-export interface Answer {
-  /** Machine address of the first byte; null for a blocked one. */
-  readonly to: bigint | null
-  readonly bytes: number
-}
-
 /** A walk that QEMU never ends. */
-export class Endless extends Error {}
+const ENDLESS = Symbol('endless')
 
 interface DeviceEntry {
   /** The request passes as it is: no table. */
@@ -34,15 +25,15 @@ const BOTH = READ | WRITE
 const PAGE = 4096
 const ADDRESS = 0x000f_ffff_ffff_f000n
 /** Entries of a walk: a table of six levels has six. */
-const ENDLESS = 100
+const MANY = 100
 
 const bits = (value: bigint, from: number, count: number): number =>
   Number((value >> BigInt(from)) & ((1n << BigInt(count)) - 1n))
 const shiftOf = (level: number): number => 3 + 9 * level
 const widthOf = (levels: number): number => (levels === 6 ? 64 : 12 + 9 * levels)
 
-export class ExpectedUnit {
-  readonly commands: ExpectedCommands
+export class ExpectedAmdvi implements ExpectedUnit<Operation, Dma> {
+  readonly #commands: ExpectedCommands
   readonly #pages: ExpectedPages
   readonly #entries = new Map<number, DeviceEntry>()
   readonly #memory: BoardMemory
@@ -54,24 +45,22 @@ export class ExpectedUnit {
     this.#memory = memory
     this.#deviates = deviates
     this.#pages = new ExpectedPages(deviates)
-    this.commands = new ExpectedCommands(deviates, memory.bytes)
+    this.#commands = new ExpectedCommands(deviates, memory.bytes)
   }
 
-  /** Invalidations that dropped some pages and left others. */
   get partialInvalidations(): number {
     return this.#pages.partial
   }
 
-  /** Nothing is cached. */
   clear(): void {
     this.#entries.clear()
     this.#pages.clear()
   }
 
-  /** Carries out all but DMA: 0, or 1 when the command buffer stops. Memory has been written already. */
-  perform(operation: Exclude<Operation, { kind: 'dma' }>): number {
-    const stops = operation.kind === 'command' ? this.commands.stops(operation.words) : 0
-    const command = operation.kind === 'command' ? this.commands.decode(operation.words) : operation
+  /** 0, or 1 when the command buffer stops. */
+  perform(operation: Exclude<Operation, Dma>): number {
+    const stops = operation.kind === 'command' ? this.#commands.stops(operation.words) : 0
+    const command = operation.kind === 'command' ? this.#commands.decode(operation.words) : operation
     if (stops !== 0 || command === null) return stops
     switch (command.kind) {
       case 'deviceTable':
@@ -92,9 +81,12 @@ export class ExpectedUnit {
     return stops
   }
 
-  /** A request of `requester` at `iova`. */
-  answer(requester: number, iova: bigint, write: boolean): Answer {
-    const blocked = { to: null, bytes: PAGE - Number(iova % BigInt(PAGE)) }
+  /** QEMU's event log is never written. */
+  faults(): string {
+    return ''
+  }
+
+  answer(requester: number, iova: bigint, write: boolean): Answer | null {
     const deviates = this.#deviates
     const id = deviates('bus-is-lost') ? requester & 0xff : requester
     const need = write ? WRITE : READ
@@ -103,21 +95,22 @@ export class ExpectedUnit {
       if (page !== undefined) return this.#through(page, iova, need)
     }
     const entry = this.#entry(id, need)
-    if (entry === null) return blocked
+    if (entry === null) return blocked(iova)
     if (entry.passes) {
       const page = { order: 0, to: iova - (iova % BigInt(PAGE)), rights: entry.rights }
       if (deviates('passing-is-cached') && deviates('pages-by-requester') && entry.table >= 0n)
         this.#keep(id, entry.domain, iova, page, need)
       return this.#through(page, iova, need)
     }
-    if ((entry.rights & need) === 0) return blocked
-    if (!deviates('address-wraps') && iova >> BigInt(widthOf(entry.levels)) !== 0n) return blocked
+    if ((entry.rights & need) === 0) return blocked(iova)
+    if (!deviates('address-wraps') && iova >> BigInt(widthOf(entry.levels)) !== 0n) return blocked(iova)
     if (!deviates('pages-by-requester')) {
       const page = this.#pages.find(0, entry.domain, iova, need)
       if (page !== undefined) return this.#through(page, iova, need)
     }
     const page = this.#walk(entry, iova, need)
-    if (page === null) return blocked
+    if (page === ENDLESS) return null
+    if (page === null) return blocked(iova)
     this.#keep(id, entry.domain, iova, page, need)
     return this.#through(page, iova, need)
   }
@@ -129,14 +122,11 @@ export class ExpectedUnit {
   }
 
   #through({ order, to, rights }: Page, iova: bigint, need: number): Answer {
-    if ((rights & need) === 0) return { to: null, bytes: PAGE - Number(iova % BigInt(PAGE)) }
+    if ((rights & need) === 0) return blocked(iova)
     const size = BigInt(PAGE) << BigInt(order)
-    const inside = iova % size
-    const there = to + inside
-    // Where nothing answers QEMU asks again for every few bytes.
-    const large = this.#deviates('large-page-covers-the-rest') && there < BigInt(this.#memory.bytes)
-    const rest = large ? size - inside : BigInt(PAGE) - (inside % BigInt(PAGE))
-    return { to: there, bytes: Number(rest) }
+    const there = to + (iova % size)
+    const rest = this.#deviates('large-page-covers-the-rest') && there < BigInt(this.#memory.bytes)
+    return granted(iova, there, size, rest)
   }
 
   // The device table entry for a request: null for one that blocks it.
@@ -175,13 +165,13 @@ export class ExpectedUnit {
   }
 
   // The page and what the tables grant, whether or not that is enough; null for a fault.
-  #walk({ levels, table: top, rights: entryRights }: DeviceEntry, iova: bigint, need: number): Page | null {
+  #walk({ levels, table: top, rights: entryRights }: DeviceEntry, iova: bigint, need: number): Page | null | typeof ENDLESS {
     const deviates = this.#deviates
     let level = levels
     let table = top
     let rights = BOTH
     for (let steps = 0; ; steps++) {
-      if (steps > ENDLESS) throw new Endless()
+      if (steps > MANY) return ENDLESS
       const index = bits(iova, shiftOf(level), level === 6 ? 7 : 9)
       const entry = this.#load(table + BigInt(index * 8))
       if (entry === null || entry === 0n) return null

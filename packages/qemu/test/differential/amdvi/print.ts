@@ -1,7 +1,6 @@
-/** Operations and differences of an AMD-Vi run in words, for people. */
+/** Operations of an AMD-Vi run in words, for people. */
 import { hex } from '@iospace/wire'
 import { describeDma, hex64, hexWords } from '../dma.ts'
-import type { Forecast } from './forecast.ts'
 import type { Operation } from './operation.ts'
 
 export function describeOperation(operation: Operation): string {
@@ -27,10 +26,4 @@ export function describeOperation(operation: Operation): string {
     case 'dma':
       return describeDma(operation)
   }
-}
-
-export function describeForecast(forecast: Forecast | null): string {
-  if (forecast === null) return 'never ends'
-  const list = (pages: readonly number[]) => pages.map((page) => (page < 0 ? 'blocked' : hex(page))).join(', ')
-  return `${list(forecast.pages)}${forecast.readback.length > 0 ? `, read back by ${list(forecast.readback)}` : ''}`
 }

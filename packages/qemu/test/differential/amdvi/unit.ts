@@ -3,6 +3,8 @@ import { amdvi } from '@iospace/iommu/spec'
 import type { Board } from '../../boards/index.ts'
 import { ARENA, ARENA_FRAMES, DATA, PAGE, QUEUE, RUN_BYTES } from '../memory-map.ts'
 import { STORE_AT, STORE_BYTES, WAIT_STATUS } from '../memory-map.ts'
+import type { Dma } from '../dma.ts'
+import type { UnitPort } from '../side.ts'
 import type { Operation, Words } from './operation.ts'
 import { DEVICE_TABLE_PAGES, DEVICE_TABLES, FRESH_TABLES, REQUESTERS } from './world.ts'
 
@@ -12,7 +14,7 @@ const { RingRegister } = amdvi
 const RING_BYTES = PAGE
 const COMMAND = amdvi.RING_ENTRY_BYTES
 
-export class AmdviUnit {
+export class AmdviUnit implements UnitPort<Operation, Dma> {
   readonly board: Board
   readonly #base: number
   #tail = 0
@@ -38,7 +40,7 @@ export class AmdviUnit {
   }
 
   /** Carries out all but DMA: 0, or 1 when the command buffer stopped. */
-  perform(operation: Exclude<Operation, { kind: 'dma' }>): number {
+  perform(operation: Exclude<Operation, Dma>): number {
     switch (operation.kind) {
       case 'entries': {
         const { frame, index, count, hi, lo } = operation
@@ -56,8 +58,12 @@ export class AmdviUnit {
     }
   }
 
-  invalidateAll(): void {
+  clear(): void {
     this.#command(commandWords({ kind: 'all' }))
+  }
+
+  faults(): string {
+    return ''
   }
 
   #storeDevice(table: number, requester: number, words: readonly number[]): void {
@@ -71,7 +77,7 @@ export class AmdviUnit {
     this.#write64(Register.deviceTable, frame >>> 20, (frame << 12) | (pages - 1))
     this.#startRing()
     this.#control(Control.enable | Control.commandBuffer)
-    this.invalidateAll()
+    this.clear()
   }
 
   #startRing(): void {

@@ -1,5 +1,5 @@
 /** What a run has met, and how much of it a run must meet to count. */
-import type { Coverage } from '../lane.ts'
+import type { ForecastCoverage } from '../forecast-lane.ts'
 import { bump, listed } from '../counts.ts'
 import { THRESHOLDS as least } from '../thresholds.ts'
 import type { Walk } from './tables.ts'
@@ -8,13 +8,12 @@ import type { Walk } from './tables.ts'
 const REASONS = [0x1, 0x2, 0x3, 0x4, 0x5, 0x6, 0x7, 0x8, 0x9, 0xa, 0xb, 0xc, 0xe] as const
 const PAGE_SIZES = ['4K', '2M', '1G'] as const
 
-export class VtdCoverage implements Coverage {
+export class VtdCoverage implements ForecastCoverage {
   operations = 0
   transfers = 0
   succeeded = 0
   staleHits = 0
   partialInvalidations = 0
-  /** Transfers that were not made, since QEMU would take registers for a table. */
   leftOut = 0
   readonly reasons: Record<string, number> = {}
   /** By levels of the table that was walked, and by page size. */
@@ -27,15 +26,16 @@ export class VtdCoverage implements Coverage {
     this.#tableLevels = tableLevels
   }
 
-  /** `walk` is the one that the transfer took: null for a stale or a blocked one. */
-  transfer(through: boolean, walk: Pick<Walk, 'context' | 'leafLevel'> | null, reason: number, stale: boolean): void {
+  /** `walk` is of memory as it is: what went otherwise was stale. `reason` is the one that was recorded. */
+  transfer(through: boolean, walk: Walk, reason: number, stale: boolean): void {
     this.transfers++
     if (through) this.succeeded++
     else if (reason !== 0) bump(this.reasons, reason.toString(16))
     if (stale) this.staleHits++
-    if (walk === null || walk.context === null || walk.leafLevel === 0) return
-    bump(this.levels, String(walk.context.levels))
-    bump(this.pageSizes, PAGE_SIZES[walk.leafLevel - 1]!)
+    else if (walk.levels > 0) {
+      bump(this.levels, String(walk.levels))
+      bump(this.pageSizes, PAGE_SIZES[walk.leafLevel - 1]!)
+    }
   }
 
   missing(): string[] {

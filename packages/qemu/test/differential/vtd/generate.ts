@@ -32,7 +32,8 @@ class Generator extends Steps {
     if (choice < 296) this.#dma(requester)
     else if (choice < 322) this.#staleContext(requester)
     else if (choice < 328) this.#passing(requester)
-    else if (choice < 347) this.#overlap(requester)
+    else if (choice < 343) this.#overlap(requester)
+    else if (choice < 351) this.#beyond(requester)
     else if (choice < 550) this.#stale(requester)
     else if (choice < 630) this.#flawed(requester)
     else if (choice < 710) this.#entry(requester)
@@ -77,7 +78,7 @@ class Generator extends Steps {
     if (way === undefined || this.shared) return
     const [domain, other] = v.domains(requester)
     this.transfer(requester, way.hi, way.lo)
-    const now = this.context(requester, 0)
+    const now = this.context(requester, 40)
     const kind = v.below(5)
     if (kind < 4) {
       const wrong = now === way.domain ? now : way.domain === domain ? other : domain
@@ -101,6 +102,23 @@ class Generator extends Steps {
     this.push({ kind: 'context', requester, words })
     this.transfer(requester, way.hi, way.lo)
     this.invalidateAll(requester)
+  }
+
+  /** A large page is cached and changed, and an invalidation names a part of it by an address with bits that do not matter. */
+  #beyond(requester: number): void {
+    const v = this.v
+    const way = this.way(requester)
+    const leaf = way?.path.at(-1)
+    if (way === undefined || leaf === undefined || leaf.level === 1 || this.shared) return
+    this.transfer(requester, way.hi, way.lo)
+    this.store(leaf, v.chance(50) ? 0 : v.leaf(leaf.level) | v.rights())
+    const hi = way.hi | (1 << (16 + v.below(8)))
+    const lo = (way.lo & ~0xf_ffff) | ((1 + v.below(255)) << 12)
+    this.push({ kind: 'translations', granularity: 3, domain: way.domain, hi, lo, order: 0, leafOnly: false })
+    this.transfer(requester, way.hi, way.lo)
+    this.changed = way
+    this.invalidateChange()
+    this.store(leaf, v.leaf(leaf.level) | sound.rights)
   }
 
   /** A page is cached alone, then becomes part of a large one; a transfer reaches it from the page before it. */

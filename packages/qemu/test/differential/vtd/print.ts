@@ -1,9 +1,7 @@
-/** Operations and differences in words, for people. */
+/** Operations of a VT-d run in words, for people. */
 import { hex } from '@iospace/wire'
-import type { Difference } from './difference.ts'
 import { describeDma, hex64, hexWords } from '../dma.ts'
 import type { Operation } from './operation.ts'
-import type { FaultView, Observation } from './side.ts'
 
 export function describeOperation(operation: Operation): string {
   switch (operation.kind) {
@@ -29,35 +27,4 @@ export function describeOperation(operation: Operation): string {
     case 'dma':
       return `${describeDma(operation)}${operation.keep ? ', record kept' : ''}`
   }
-}
-
-const fault = (view: FaultView | null): string =>
-  view === null ? '' : `status ${hex(view.status)} record ${view.record === null ? 'none' : hexWords(view.record)}`
-
-const observation = ({ result, fault: first, seen, readback }: Observation): string =>
-  [
-    `result ${hex(result)}`,
-    fault(first),
-    seen === null ? '' : `seen ${seen.slice(0, 32)}`,
-    readback === null ? '' : `then ${fault(readback)}`,
-  ]
-    .filter((text) => text !== '')
-    .join(', ')
-
-export function describeDifference({ operation, parts, ours, qemu, touched, context }: Difference): string {
-  const pages = touched.map(({ cached, walk }) => {
-    const page =
-      cached === undefined
-        ? 'not cached'
-        : `cached order ${cached.order} frame ${hex(cached.frame)} rights ${cached.rights}`
-    return `  page: ${page}; walk ${walk.outcome < 0 ? `reason ${hex(-walk.outcome)}` : `frame ${hex(walk.outcome)}`}`
-  })
-  const known = context === undefined ? 'none' : `domain ${context.domain}, ${context.levels} levels`
-  return [
-    `${describeOperation(operation)}: ${parts.join(', ')} differ`,
-    `  ours: ${observation(ours)}`,
-    `  QEMU: ${observation(qemu)}`,
-    ...pages,
-    `  context cached: ${known}`,
-  ].join('\n')
 }

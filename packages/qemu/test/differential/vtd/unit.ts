@@ -3,7 +3,10 @@ import { vtd } from '@iospace/iommu/spec'
 import type { Board } from '../../boards/index.ts'
 import { ABSENT, ARENA, ARENA_FRAMES, DATA, PAGE, QUEUE, RUN_BYTES, SPARE_BYTE } from '../memory-map.ts'
 import { STORE_AT, STORE_BYTES, WAIT_STATUS } from '../memory-map.ts'
-import type { Operation, Words } from './operation.ts'
+import type { Dma } from '../dma.ts'
+import type { UnitPort } from '../side.ts'
+import { describeFaults, type FaultWords } from './faults.ts'
+import type { Operation, Transfer, Words } from './operation.ts'
 import { CONTEXTS, FRESH_TABLES, REQUESTERS, ROOTS } from './world.ts'
 
 const {
@@ -19,13 +22,10 @@ const {
 } = vtd
 const { IotlbDescriptor, ContextDescriptor, WaitDescriptor, InvalidationAddress } = vtd
 
-/** A fault record as the unit shows it: page address and upper quadword as words. */
-export type FaultWords = readonly [lo: number, hi: number, source: number, top: number]
-
 const QUEUE_BYTES = PAGE
 const DESCRIPTOR = vtd.DESCRIPTOR_BYTES
 
-export class VtdUnit {
+export class VtdUnit implements UnitPort<Operation, Transfer> {
   readonly board: Board
   readonly #base: number
   readonly #records: number
@@ -68,8 +68,8 @@ export class VtdUnit {
       this.#write64(Register.queueAddress, 0, QUEUE << 12)
       this.#command(GlobalCommand.queue, true)
     }
-    this.invalidateAll()
-    this.faults(false)
+    this.#invalidateAll()
+    this.faults({ keep: false })
     this.#command(GlobalCommand.translation, true)
   }
 
@@ -84,7 +84,7 @@ export class VtdUnit {
   }
 
   /** Carries out all but DMA. What the unit says of it is the result: granularity done, or state of the queue. */
-  perform(operation: Exclude<Operation, { kind: 'dma' }>): number {
+  perform(operation: Exclude<Operation, Dma>): number {
     switch (operation.kind) {
       case 'entry':
         this.store(operation.frame, operation.index, operation.hi, operation.lo)
@@ -98,7 +98,7 @@ export class VtdUnit {
       case 'rootTable':
         this.#root = operation.frame
         this.#setRootTable()
-        this.invalidateAll()
+        this.#invalidateAll()
         return 0
       case 'contexts':
         return this.#contexts(operation.granularity, operation.domain, operation.requester, operation.functionMask)
@@ -116,21 +116,26 @@ export class VtdUnit {
     }
   }
 
-  /** Fault status and first record. Unless `keep`, both are cleared. */
-  faults(keep: boolean): { status: number; record: FaultWords | null } {
+  /** Fault status and first record; unless they are to be kept, both are cleared. */
+  faults({ keep }: Pick<Transfer, 'keep'>): string {
     const status = this.#read(Register.faultStatus) & 0xff
-    if (status === 0) return { status, record: null }
+    if (status === 0) return describeFaults(status, null)
     const at = this.#records
     const record: FaultWords = [this.#read(at), this.#read(at + 4), this.#read(at + 8), this.#read(at + 12)]
     if (!keep) {
       this.#write(at + 12, FaultRecord.fault)
       this.#write(Register.faultStatus, FaultStatus.overflow | FaultStatus.queueError)
     }
-    return { status, record: (record[3] & FaultRecord.fault) === 0 ? null : record }
+    return describeFaults(status, (record[3] & FaultRecord.fault) === 0 ? null : record)
   }
 
-  /** Invalidates all contexts and translations. */
-  invalidateAll(): void {
+  clear(): void {
+    this.#invalidateAll()
+    this.faults({ keep: false })
+  }
+
+  /** Drops all contexts and translations. */
+  #invalidateAll(): void {
     this.#contexts(Granularity.global, 0, 0, 0)
     this.#translations(Granularity.global, 0, 0, 0, 0, false)
   }
