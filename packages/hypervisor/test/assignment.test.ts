@@ -104,6 +104,12 @@ test('without an IOMMU assignment is −EOPNOTSUPP, unless the control domain sa
   expect(device.read(dom0.mfn(20) * 4096)).toBe(0x5d)
   expect(assignment(dom0, DEASSIGN, guest.domid, sbdf)).toBe(0)
   expect(device.read(dom0.mfn(20) * 4096)).toBe(DmaOutcome.masterDisabled)
+  expect(assignment(dom0, DEASSIGN, DOMID.IO, sbdf)).toBe(0)
+  dom0.view.configWrite(sbdf, Config.command, 2, 6)
+  expect(device.read(dom0.mfn(20) * 4096)).toBe(DmaOutcome.masterDisabled)
+  expect(resetDevice(dom0, sbdf)).toBe(0)
+  dom0.view.configWrite(sbdf, Config.command, 2, 6)
+  expect(device.read(dom0.mfn(20) * 4096)).toBe(0x5d)
 })
 
 test('what the control domain takes out of quarantine does nothing there of what its last owner left in it, until it is reset (XSA-302)', () => {

@@ -2,7 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import {
   ACCESS_KIND,
+  ATTACH_DEVICE_FLAGS,
   DEFAULT_KIND,
+  DETACH_DEVICE_FLAGS,
+  DEVICE_STATE,
   DOMID,
   Errno,
   FAULT_FLAGS,
@@ -13,8 +16,11 @@ import {
   IOMMU_FLAG,
   IOMMU_OP,
   MAP_ELEMENT_FLAGS,
+  SPACE_NONE,
   XEN_DOMCTL,
+  iommu_attach_device,
   iommu_create_space,
+  iommu_detach_device,
   iommu_fault_control,
   iommu_fault_record,
   iommu_query,
@@ -151,6 +157,43 @@ function setRing(guest: Guest): void {
   })
   expect(rc).toBe(0)
 }
+
+test('functions of one bus switch together: others attached elsewhere need WHOLE_GROUP (abi.md, attach_device)', () => {
+  const { r, guest, sbdf, device } = sharedBus()
+  const index = 0
+  give(r, guest, index, LIMITS)
+  const { sbdf: mate, device: other } = deviceOf(r, index)
+  const { space } = iommuOp(guest, IOMMU_OP.create_space, iommu_create_space, {
+    device_count: 1,
+    devices: [sbdf, ...Array<number>(15).fill(0)],
+    window_end: 0x3ff_ffffn,
+  }).out
+  const attach = (flags: number) =>
+    iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device: sbdf, space, flags })
+  const detach = (flags: number) => iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device: sbdf, flags })
+  const frame = guest.mfn(9) * 4096
+  expect([device.read(frame), other.read(frame)]).toEqual([0, 0])
+  expect(attach(0).rc).toBe(-Errno.EBUSY)
+  expect(attach(ATTACH_DEVICE_FLAGS.WHOLE_GROUP)).toMatchObject({ rc: 0, out: { members: 2 } })
+  expect([about(guest, sbdf).space, about(guest, mate).space]).toEqual([space, space])
+  expect([device.read(frame), other.read(frame)]).toEqual([DmaOutcome.blocked, DmaOutcome.blocked])
+  expect(detach(0).rc).toBe(-Errno.EBUSY)
+  expect(detach(DETACH_DEVICE_FLAGS.WHOLE_GROUP)).toMatchObject({
+    rc: 0,
+    out: { members: 2, state: DEVICE_STATE.BLOCKED },
+  })
+  expect(about(guest, mate)).toMatchObject({ space: SPACE_NONE, state: DEVICE_STATE.BLOCKED })
+  // One that is given back alone is kept off the bus by itself; the other one's translation stays.
+  expect(attach(0)).toMatchObject({ rc: 0, out: { members: 2 } })
+  expect(assignment(r.dom0, XEN_DOMCTL.deassign_device, guest.domid, mate)).toBe(0)
+  expect(mapList(guest, space, [page(guest, 9, { io_address: 0x10_0000n })]).rc).toBe(0)
+  expect([device.read(0x10_0000), other.read(0x10_0000)]).toEqual([0, DmaOutcome.masterDisabled])
+  expect(assignment(r.dom0, XEN_DOMCTL.deassign_device, DOMID.IO, mate)).toBe(-Errno.EXDEV)
+})
+
+test('a machine without memory in one piece for its tables is told so', () => {
+  expect(() => rig({ iommu: 'calgary', lowFrames: 2048, highFrames: 0 })).toThrow(/in one piece/)
+})
 
 test('a storm on a bus is told to who has it, and cut off, although another function of the bus is in quarantine (I20)', async () => {
   const { r, guest, device, sbdf } = sharedBus()

@@ -274,6 +274,88 @@ for (const [what, methods, status, effect] of FAILURES) {
   }, 60_000)
 }
 
+test.each([
+  ['there is no memory for', -1, -Errno.ENOMEM, DEVICE_STATE.ATTACHED],
+  ['is not answered', -2, -Errno.EIO, DEVICE_STATE.FENCED],
+])(
+  'set_default whose second attach %s: the first device is in the mirror again, and the space is gone',
+  (_what, status, rc, second) => {
+    const counter = { left: 0 }
+    const r = rig({ wrap: (driver) => failing(driver, ['attach'], () => status, counter) })
+    const guest = addGuest(r)
+    give(r, guest, 0, {})
+    give(r, guest, 1, {})
+    const before = r.hypervisor.snapshot()
+    const use = () => r.hypervisor.snapshot().domains.find(({ domid }) => domid === guest.domid)!.tablePages
+    const pages = use()
+    counter.left = 2
+    expect(iommuOp(guest, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY }).rc).toBe(rc)
+    const state = (index: number) =>
+      iommuOp(guest, IOMMU_OP.query_device, iommu_query_device, { device: deviceOf(r, index).sbdf }).out
+    expect(state(0).space).toBe(0)
+    expect([state(1).state, state(1).space]).toEqual([second, status === -1 ? 0 : SPACE_NONE])
+    for (const index of [0, 1]) {
+      expect(resetDevice(r.dom0, deviceOf(r, index).sbdf)).toBe(0)
+      guest.view.configWrite(deviceOf(r, index).sbdf, 4, 2, 6)
+    }
+    expect(deviceOf(r, 0).device.read(guest.mfn(9) * 4096)).toBe(0)
+    expect(deviceOf(r, 1).device.read(guest.mfn(9) * 4096)).toBe(status === -1 ? 0 : DmaOutcome.blocked)
+    expect([use(), r.hypervisor.snapshot().freeFrames]).toEqual([pages, before.freeFrames])
+    // It is still to be had.
+    expect(iommuOp(guest, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY }).rc).toBe(0)
+    expect(deviceOf(r, 0).device.read(guest.mfn(9) * 4096)).toBe(DmaOutcome.blocked)
+  },
+)
+
+test('attach and detach wait for what is deferred: a unit that does not answer leaves the device where it is', () => {
+  const counter = { left: 0 }
+  const r = rig({ wrap: (driver) => failing(driver, ['completeInvalidations'], () => -2, counter) })
+  const guest = addGuest(r)
+  give(r, guest, 0, { kind: DEFAULT_KIND.EMPTY, deferred: 10 })
+  const { sbdf } = deviceOf(r, 0)
+  for (const op of ['attach', 'detach'] as const) {
+    mapList(guest, 0, [page(guest, 10, { io_address: AT })])
+    expect(unmapList(guest, 0, [{ io_address: AT, pages: 1n }], { flags: IOMMU_FLAG.NO_FLUSH }).rc).toBe(0)
+    counter.left = 1
+    const rc =
+      op === 'attach'
+        ? iommuOp(guest, IOMMU_OP.attach_device, iommu_attach_device, { device: sbdf, space: 0 }).rc
+        : iommuOp(guest, IOMMU_OP.detach_device, iommu_detach_device, { device: sbdf }).rc
+    expect(rc).toBe(-Errno.EIO)
+    const { out } = iommuOp(guest, IOMMU_OP.query_device, iommu_query_device, { device: sbdf })
+    expect(out).toMatchObject({ space: 0, state: DEVICE_STATE.FENCED })
+    expect(resetDevice(r.dom0, sbdf)).toBe(0)
+  }
+  expect(r.hypervisor.snapshot().references).toBe(0)
+})
+
+test('a block that fails again at the reset: the fence stays, and what waits for it', () => {
+  const counter = { left: 0 }
+  const r = rig({
+    wrap: (driver) =>
+      failing(
+        driver,
+        ['block'],
+        () => {
+          counter.left = 1
+          return -2
+        },
+        counter,
+      ),
+  })
+  const guest = addGuest(r)
+  give(r, guest, 0, {})
+  const { sbdf } = deviceOf(r, 0)
+  counter.left = 1
+  const { freeFrames } = r.hypervisor.snapshot()
+  expect(domctl(r.dom0, XEN_DOMCTL.destroydomain, guest.domid, xen_domctl).rc).toBe(0)
+  expect(resetDevice(r.dom0, sbdf)).toBe(-Errno.EIO)
+  expect(r.hypervisor.snapshot().freeFrames).toBe(freeFrames)
+  counter.left = 0
+  expect(resetDevice(r.dom0, sbdf)).toBe(0)
+  expect(r.hypervisor.snapshot().freeFrames).toBeGreaterThan(freeFrames + 60)
+})
+
 test('a device that was attached after a block that failed stays attached when the unit has settled', () => {
   const counter = { left: 0 }
   const r = rig({ wrap: (driver) => failing(driver, ['block'], () => -2, counter) })

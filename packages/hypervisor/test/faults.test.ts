@@ -151,6 +151,40 @@ test('a storm: reports are cut off, then bus mastering, and the other devices go
   expect(control(guest).producer).toBe(65)
 })
 
+test('records that the unit lost are told with the next one, to everybody behind it (abi.md, Faults: lost-before)', () => {
+  const { r, guest, device } = system()
+  const other = addGuest(r)
+  give(r, other, 1, { kind: DEFAULT_KIND.EMPTY })
+  for (const one of [guest, other]) expect(setRing(one, 1)).toBe(0)
+  // More than the unit has room for, while the hypervisor is busy.
+  r.machine.interrupts.hold()
+  for (let i = 0; i < 20; i++) device.read(0x10_0000 + i * 4096)
+  r.machine.interrupts.release()
+  settle(guest)
+  const { producer } = control(guest)
+  expect(producer).toBeLessThan(20)
+  device.read(0x20_0000)
+  deviceOf(r, 1).device.read(0x20_0000)
+  settle(guest)
+  const lost = (one: Guest, i: number) => record(one, i).flags & FAULT_FLAGS.LOST_BEFORE
+  expect(Array.from({ length: producer + 1 }, (_, i) => lost(guest, i)).filter((flag) => flag !== 0)).toHaveLength(1)
+  expect(lost(other, 0)).toBe(FAULT_FLAGS.LOST_BEFORE)
+  deviceOf(r, 1).device.read(0x20_0000)
+  settle(guest)
+  expect(lost(other, 1)).toBe(0)
+})
+
+test('reasons are what the hypervisor knows of the address, whatever the unit says', () => {
+  const { guest, device } = system()
+  expect(setRing(guest, 1)).toBe(0)
+  mapList(guest, 0, [page(guest, 10, { io_address: 0x5000n, access: 2 })])
+  device.read(0x5000)
+  settle(guest)
+  device.read(2 ** 45)
+  settle(guest)
+  expect([0, 1].map((i) => record(guest, i).reason)).toEqual([FAULT_REASON.NOT_READABLE, FAULT_REASON.OUT_OF_RANGE])
+})
+
 test("set_fault_ring: a power of two of distinct frames of the caller's, held with a writable type (abi.md 14)", () => {
   const { r, guest } = system()
   expect(setRing(guest, 3)).toBe(-Errno.EINVAL)

@@ -117,7 +117,9 @@ test('there is one table: the second space is −ENOSPC (abi.md 3)', () => {
   expect(mapList(guest, 0, [page(guest, 9, { flags: ANY })]).rc).toBe(0)
   const other = addGuest(r)
   expect(setLimits(r.dom0, other.domid, { ...UNSAFE, kind: DEFAULT_KIND.EMPTY, pinned: 8, tablePages: 8 })).toBe(0)
-  expect(mapList(other, 0, [page(other, 9, { flags: ANY })]).rc).toBe(-Errno.ENOSPC)
+  const { sbdf } = deviceOf(r, 1)
+  expect(resetDevice(r.dom0, sbdf)).toBe(0)
+  expect(assignment(r.dom0, XEN_DOMCTL.assign_device, other.domid, sbdf)).toBe(-Errno.ENOSPC)
 })
 
 test('an access that no entry expresses is −EACCES without WIDEN, and told with it (abi.md, map)', () => {
@@ -139,6 +141,23 @@ test('a read-only grant is read-write for a device that reaches all memory anywa
   const { handle } = elements[0]!
   expect(unmapGrants(guest, 0, [handle]).rc).toBe(0)
   expect(entryFlags(r.dom0, ref) & GTF.reading).toBe(0)
+})
+
+test('the same for the device half of a grant map: granted read-only, it is pinned and ended as read-only', () => {
+  const { r, guest, device } = system()
+  const ref = 3
+  grant(r.dom0, ref, guest.domid, 9, GTF.permit_access | GTF.readonly)
+  r.dom0.poke(9, 0, 42)
+  const { status, handle, dev_bus_addr } = mapRef(guest, {
+    flags: GNTMAP.device_map | GNTMAP.readonly,
+    ref,
+    dom: 0,
+  })
+  expect([status, device.read(Number(dev_bus_addr))]).toEqual([0, 42])
+  expect(entryFlags(r.dom0, ref) & (GTF.reading | GTF.writing)).toBe(GTF.reading)
+  expect(unmapRef(guest, { dev_bus_addr, handle })).toBe(0)
+  expect(entryFlags(r.dom0, ref) & (GTF.reading | GTF.writing)).toBe(0)
+  expect(r.hypervisor.snapshot().references).toBe(0)
 })
 
 test('detached is fenced, because nothing is blocked here; only a reset brings the device back (abi.md 6)', () => {
@@ -239,9 +258,10 @@ test('set_default without a table left changes nothing: −ENOSPC, and the mirro
   expect([about(other, sbdf).space, device.read(other.mfn(9) * 4096)]).toEqual([0, 0])
 })
 
-test('nobody takes the one table whom the control domain gave neither a device nor frames to pin (I16)', () => {
+test('nobody takes the one table who has no device to use it, whatever the limits allow (I16)', () => {
   const r = rig({ iommu: 'gart' })
   const nobody = addGuest(r)
+  setLimits(r.dom0, nobody.domid, { spaces: 4, pinned: 1024, tablePages: 512 })
   expect(iommuOp(nobody, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY }).rc).toBe(0)
   expect(mapList(nobody, 0, [page(nobody, 9, { flags: ANY })]).rc).toBe(-Errno.ENOENT)
   expect(iommuOp(nobody, IOMMU_OP.flush, iommu_flush, { space: 0, flags: IOMMU_FLAG.ALL }).rc).toBe(-Errno.ENOENT)
@@ -250,4 +270,16 @@ test('nobody takes the one table whom the control domain gave neither a device n
   const guest = addGuest(r)
   give(r, guest, 0, { ...UNSAFE, kind: DEFAULT_KIND.EMPTY })
   expect(mapList(guest, 0, [page(guest, 9, { flags: ANY })]).rc).toBe(0)
+})
+
+test('a device comes back to a control domain that has confined itself meanwhile, with no device of its own', () => {
+  const r = rig({ iommu: 'gart', devices: 1 })
+  const guest = addGuest(r)
+  give(r, guest, 0, UNSAFE)
+  const setDefault = iommuOp(r.dom0, IOMMU_OP.set_default, iommu_set_default, { kind: DEFAULT_KIND.EMPTY })
+  expect(setDefault.rc).toBe(0)
+  const { sbdf } = deviceOf(r, 0)
+  expect(assignment(r.dom0, XEN_DOMCTL.deassign_device, guest.domid, sbdf)).toBe(0)
+  expect(assignment(r.dom0, XEN_DOMCTL.deassign_device, DOMID.IO, sbdf)).toBe(0)
+  expect(mapList(r.dom0, 0, [page(r.dom0, 9, { flags: ANY })]).rc).toBe(0)
 })

@@ -14,6 +14,7 @@ import {
   evtchn_close,
   iommu_query,
   iommu_query_device,
+  physdev_eoi,
   physdev_map_pirq,
   physdev_unmap_pirq,
 } from '@iospace/abi'
@@ -122,6 +123,39 @@ describe.each(['vtd', 'amdvi'])('%s', (iommu) => {
       if (rc !== 0 || unmapPirq(victim, out.pirq) !== 0) throw new Error(`turn ${i}: ${rc}`)
     }
   })
+})
+
+test('pirqs: a number is wanted or picked, is its domain’s, and is there once (xen/arch/x86/physdev.c)', () => {
+  const r = rig()
+  const [guest, other] = [addGuest(r), addGuest(r)]
+  give(r, guest, 0)
+  give(r, guest, 1)
+  const [a, b] = [deviceOf(r, 0), deviceOf(r, 1)]
+  const map = (who: Guest, sbdf: number, value: object) =>
+    who.op('physdev_op', PHYSDEVOP.map_pirq, physdev_map_pirq, {
+      domid: DOMID.SELF,
+      type: MAP_PIRQ_TYPE.MSI_SEG,
+      index: -1,
+      pirq: -1,
+      bus: sbdf >> 8,
+      devfn: sbdf & 0xff,
+      ...value,
+    }).rc
+  expect(map(guest, a.sbdf, { entry_nr: 1 })).toBe(-Errno.EOPNOTSUPP)
+  expect(map(guest, a.sbdf, { pirq: 256 })).toBe(-Errno.ENOSPC)
+  // The control domain may map for another one.
+  expect(map(r.dom0, a.sbdf, { domid: guest.domid, pirq: 40 })).toBe(0)
+  expect(map(r.dom0, a.sbdf, { domid: 77 })).toBe(-Errno.ESRCH)
+  expect(map(guest, b.sbdf, { pirq: 40 })).toBe(-Errno.ENOSPC)
+  expect(map(other, a.sbdf, {})).toBe(-Errno.ENODEV)
+  const eoi = (who: Guest, irq: number) => who.op('physdev_op', PHYSDEVOP.eoi, physdev_eoi, { irq }).rc
+  expect([eoi(guest, 40), eoi(other, 40)]).toEqual([0, -Errno.EINVAL])
+  const unmap = (who: Guest, pirq: number, domid: number = DOMID.SELF) =>
+    who.op('physdev_op', PHYSDEVOP.unmap_pirq, physdev_unmap_pirq, { domid, pirq }).rc
+  expect([unmap(other, 40), unmap(other, 40, guest.domid)]).toEqual([-Errno.EINVAL, -Errno.EPERM])
+  expect(bind(guest, 40).rc).toBe(0)
+  expect(bind(guest, 40).rc).toBe(-Errno.EEXIST)
+  expect([unmap(guest, 40), unmap(r.dom0, 40, guest.domid)]).toEqual([-Errno.EBUSY, -Errno.EBUSY])
 })
 
 test('a vector whose entry the unit did not confirm, made or ended, is never given to anybody again (decision 0021)', () => {

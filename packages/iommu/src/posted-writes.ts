@@ -34,7 +34,7 @@ export class PostedWrites {
     slots[2 * slot] = at
     slots[2 * slot + 1] = length
     this.#times[slot] = this.clock.now
-    this.#recorded = recorded === 2 * SLOTS - 1 ? SLOTS : recorded + 1
+    this.#recorded = ((recorded + 1) & (2 * SLOTS - 1)) | (recorded & SLOTS)
   }
 
   /** How many of the latest writes may still be on their way. */

@@ -26,6 +26,8 @@ export interface ClockTimer extends ClockEvent {
 
 const NOW = 0
 const DUE = 1
+/** Room for more than these two: V8 keeps arrays of up to 64 bytes where reaching their elements takes longer. */
+const TIMES = 16
 /** Place in the queue of an event that is not in it. */
 const NOWHERE = -1
 
@@ -62,7 +64,7 @@ export class Clock {
   afterHardware: () => void = () => {}
   declare private readonly cost: Float64Array
   /** [now, due time of the first event] in ns: doubles in a typed array are not boxed. */
-  readonly #time = new Float64Array([0, Infinity])
+  readonly #time = new Float64Array(TIMES)
   /** The queue: `#events` of its places are in use. It never shrinks, so that scheduling makes no garbage. */
   readonly #heap: Event[] = []
   #events = 0
@@ -72,6 +74,7 @@ export class Clock {
 
   constructor(preset: CostPreset = xeon2006) {
     this.preset = preset
+    this.#time[DUE] = Infinity
     this.cost = Float64Array.from(countNames, (name) => preset[name])
   }
 

@@ -37,6 +37,15 @@ qemuTest('a unit that remembers nothing is found out: QEMU serves what was not i
   expect(runLane(lane, { seed: 1, operations: 4000 }).failure).not.toBeNull()
 })
 
+// Deviations come and go with versions: one that another version has is as good as one that was corrected.
+const gone = readDeviations(deviationFile('amdvi')).filter(({ id }) => !deviations.some((known) => known.id === id))
+const others = gone.length === 0 ? test.skip : qemuTest
+others('a known deviation that QEMU does not show where it should is found out', LIMIT, () => {
+  using lane = new AmdviLane([...deviations, ...gone])
+  const { failure } = runLane(lane, { seed: 1, operations: 4000 })
+  expect(failure?.failure.text).toContain('QEMU does not do what is known of it')
+})
+
 test('each deviation that can be shown is listed, with reason and reference', () => {
   const listed = readDeviations(deviationFile('amdvi'))
   expect(listed.map(({ id }) => id).toSorted()).toEqual([...DEVIATIONS].toSorted())

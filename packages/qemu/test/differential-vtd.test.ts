@@ -1,6 +1,7 @@
 /**
  * The same random operations on QEMU's VT-d unit and on ours: tables (corrupt ones too), invalidations (too few of them too), DMA both
- * ways. What a device saw, what memory holds and what the fault record says must be the same, but for QEMU's known deviations.
+ * ways. In what a device saw, what memory holds and what the fault record says, our unit must do what the specification foretells and
+ * QEMU's what its known deviations make of that.
  */
 import { expect, test } from 'vitest'
 import { deviationFile, readDeviations } from './differential/deviation.ts'

@@ -131,6 +131,8 @@ function giveToControl(core: Core, device: Device): number {
   if (core.driver !== null) {
     const strangers = core.devices.group(device).some((mate) => mate.owner !== DOMID.IO && mate.owner !== DOMID_CONTROL)
     if (core.confines && strangers) return -Errno.EXDEV
+    const made = ensureDefault(core, dom0)
+    if (made !== 0) return made
     const rc = moveRequester(core, dom0, device, 0)
     if (rc !== 0) return rc
   }

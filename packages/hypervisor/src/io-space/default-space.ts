@@ -26,11 +26,12 @@ export function ensureDefault(core: Core, domain: Domain): number {
 }
 
 /**
- * {@link ensureDefault} at a domain's own wish: `ENOENT` before the control domain gave it a device, or frames that it may pin. Some units have one
- * table for all.
+ * {@link ensureDefault} at a domain's own wish: `ENOENT` for one that has no device to use it. Tables are few, and limits are given to domains
+ * that never have a device.
  */
 export function demandDefault(core: Core, domain: Domain): number {
-  return domain.devices.length === 0 && domain.limits.maxPinned === 0 ? -Errno.ENOENT : ensureDefault(core, domain)
+  const { devices, spaces } = domain
+  return devices.length === 0 && spaces.get(SPACE_DEFAULT) === undefined ? -Errno.ENOENT : ensureDefault(core, domain)
 }
 
 /** A new space `id` with window [`start`, `end`] in bytes; or a negative errno with nothing changed. */

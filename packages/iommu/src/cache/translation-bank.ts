@@ -51,7 +51,7 @@ export class TranslationBank {
     const at = Math.imul((page ^ Math.imul(domain, SPREAD)) & this.setMask, this.setWords)
     if (((words[at]! ^ (page | RIGHTS)) & (need | ~RIGHTS)) === 0 && words[at + 1] === (domain | (high << 16)))
       return words[at + 2]!
-    return this.setWords === WORDS ? -1 : this.#findBehind(at, page | RIGHTS, domain | (high << 16), need | ~RIGHTS)
+    return this.setWords > WORDS ? this.#findBehind(at, page | RIGHTS, domain | (high << 16), need | ~RIGHTS) : -1
   }
 
   /** Puts in a page, in place of what is here of it, else where nothing is, else of the entry of its set that {@link CacheShape.replacement} names. */

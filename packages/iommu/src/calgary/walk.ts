@@ -21,6 +21,18 @@ export interface CalgaryWalkObserver {
   entry(mfn: number, index: number, high: number, low: number): void
 }
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { rights: RIGHTS, addressHigh: FRAME_HIGH } = TableEntry
+const { valid: VALID, sizeMask: SIZE, addressHigh: TABLE_HIGH, addressLow: TABLE_LOW } = TableRegister
+const { entriesShift: ENTRIES_SHIFT } = SizeCode
+const { beyondTable: BEYOND_TABLE } = Fault
+const WINDOWLESS = NO_WINDOWS
+const passes = isUntranslated
+
+// Frames below 2^31 without arithmetic in doubles.
+const frameOf = (high: number, low: number): number =>
+  high < 0x800 ? (high << 20) | (low >>> 12) : high * 0x10_0000 + (low >>> 12)
+
 export class CalgaryWalk {
   /** Of the last look-up that read an entry: its rights, read 1, write 2. */
   rights = 0
@@ -51,12 +63,12 @@ export class CalgaryWalk {
     hi: number,
     lo: number,
     need: number,
-    windows: Readonly<PeripheralWindows> = NO_WINDOWS,
+    windows: Readonly<PeripheralWindows> = WINDOWLESS,
     observer: CalgaryWalkObserver | null = null,
   ): number {
     this.rights = 0
-    if (isUntranslated(this.legacyFirst, windows, hi, lo)) {
-      this.rights = TableEntry.rights
+    if (passes(this.legacyFirst, windows, hi, lo)) {
+      this.rights = RIGHTS
       return UNTRANSLATED
     }
     return this.entry(tarHigh, tarLow, hi, lo, need, observer)
@@ -71,14 +83,12 @@ export class CalgaryWalk {
     need: number,
     observer: CalgaryWalkObserver | null = null,
   ): number {
-    if (this.needsValid && (tarLow & TableRegister.valid) === 0) return -Fault.tableInvalid
+    if (this.needsValid && (tarLow & VALID) === 0) return -Fault.tableInvalid
     const page = lo >>> 12
     // Code 7 spans all 32-bit addresses; 2^20 pages.
-    if (hi !== 0 || page >>> (SizeCode.entriesShift + (tarLow & TableRegister.sizeMask)) !== 0)
-      return -Fault.beyondTable
+    if (hi !== 0 || page >>> (ENTRIES_SHIFT + (tarLow & SIZE)) !== 0) return -BEYOND_TABLE
     // The table is aligned to its size, so that adding and joining are one.
-    const first = (tarHigh & TableRegister.addressHigh) * 0x10_0000 + ((tarLow & TableRegister.addressLow) >>> 12)
-    const mfn = first + (page >>> 9)
+    const mfn = frameOf(tarHigh & TABLE_HIGH, tarLow & TABLE_LOW) + (page >>> 9)
     const index = page & 511
     const at = this.memory.entryAt(mfn, index)
     if (at < 0) return -Fault.tableAccess
@@ -86,8 +96,8 @@ export class CalgaryWalk {
     const high = this.view.getInt32((at << 2) >>> 0)
     const low = this.view.getInt32(((at << 2) + 4) >>> 0)
     if (observer !== null) observer.entry(mfn, index, high, low)
-    this.rights = low & TableEntry.rights
+    this.rights = low & RIGHTS
     if ((low & need) !== need) return this.rights === 0 ? -Fault.notPresent : -Fault.permission
-    return (high & TableEntry.addressHigh) * 0x10_0000 + (low >>> 12)
+    return frameOf(high & FRAME_HIGH, low)
   }
 }

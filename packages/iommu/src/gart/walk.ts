@@ -13,6 +13,16 @@ import { ApertureControl, apertureFirstPage, aperturePages, tableFrame } from '.
 /** Every mapping gives both: 1 read, 2 write. */
 export const GART_RIGHTS = 3
 
+// Constants of other modules as this module's own: those are what the compiler folds.
+const { enable: ENABLE, disableIo: DISABLE_IO } = ApertureControl
+const { valid: VALID, coherent: COHERENT } = PageEntry
+const RIGHTS = GART_RIGHTS
+const ENTRIES = ENTRIES_PER_PAGE
+const pagesOf = aperturePages
+const firstPageOf = apertureFirstPage
+const tableOf = tableFrame
+const frameIn = frameOf
+
 /** Told of the entry that a look-up reads: entry `index` (0…1023) of frame `mfn` of the table, 4 bytes. */
 export type GartWalkObserver = (mfn: number, index: number, entry: number) => void
 
@@ -20,9 +30,8 @@ export class GartWalk {
   /** Of the last result that is a frame: what may be done there, and log2 of the page's bytes; 0 where the address passed as it is. */
   pageRights = 0
   pageShift = 0
-  /** The entry that the last look-up read, and whether it makes accesses look into CPU caches. */
+  /** The entry that the last look-up read. */
   entry = 0
-  coherent = false
   /** Where the table could not be read, and how: the answer of {@link TableMemory}. */
   failedHi = 0
   failedLo = 0
@@ -30,9 +39,16 @@ export class GartWalk {
   /** Entries read since this was last set to 0. */
   reads = 0
   declare private readonly memory: TableMemory
+  declare private readonly flatFrames: number
 
   constructor(memory: TableMemory) {
     this.memory = memory
+    this.flatFrames = memory.flatFrames ?? 0
+  }
+
+  /** Whether {@link entry} makes accesses look into CPU caches. */
+  get coherent(): boolean {
+    return (this.entry & COHERENT) !== 0
   }
 
   /** The whole way of a device's request at (`hi`:`lo`), from the values of F3x90, F3x94 and F3x98. */
@@ -44,20 +60,20 @@ export class GartWalk {
     lo: number,
     observer: GartWalkObserver | null = null,
   ): number {
-    const translates = (control & (ApertureControl.enable | ApertureControl.disableIo)) === ApertureControl.enable
-    const index = (((hi << 20) | (lo >>> 12)) - apertureFirstPage(control, base)) >>> 0
-    if (!translates || hi >>> 8 !== 0 || index >= aperturePages(control)) {
-      this.pageRights = GART_RIGHTS
+    const translates = (control & (ENABLE | DISABLE_IO)) === ENABLE
+    const index = (((hi << 20) | (lo >>> 12)) - firstPageOf(control, base)) >>> 0
+    if (!translates || hi >>> 8 !== 0 || index >= pagesOf(control)) {
+      this.pageRights = RIGHTS
       this.pageShift = 0
       return (hi >>> 0) * 0x10_0000 + (lo >>> 12)
     }
-    return this.page(tableFrame(table), index, observer)
+    return this.page(tableOf(table), index, observer)
   }
 
   /** The frame that entry `page` (counted from the start of the aperture) of the table at frame `table` names, or −fault. */
   page(table: number, page: number, observer: GartWalkObserver | null = null): number {
-    const mfn = table + Math.floor(page / ENTRIES_PER_PAGE)
-    const index = page % ENTRIES_PER_PAGE
+    const mfn = table + (page >>> 10)
+    const index = page & (ENTRIES - 1)
     const at = this.#wordAt(mfn, index)
     if (at < 0) {
       const address = mfn * 4096 + index * 4
@@ -70,15 +86,15 @@ export class GartWalk {
     const entry = this.memory.words[at]!
     this.entry = entry
     if (observer !== null) observer(mfn, index, entry)
-    if ((entry & PageEntry.valid) === 0) return -Fault.invalidEntry
-    this.coherent = (entry & PageEntry.coherent) !== 0
-    this.pageRights = GART_RIGHTS
+    if ((entry & VALID) === 0) return -Fault.invalidEntry
+    this.pageRights = RIGHTS
     this.pageShift = 12
-    return frameOf(entry)
+    return frameIn(entry)
   }
 
   #wordAt(mfn: number, index: number): number {
     const { memory } = this
+    if (mfn < this.flatFrames) return (mfn << 10) | index
     if (memory.wordAt !== undefined) return memory.wordAt(mfn, index)
     const pair = memory.entryAt(mfn, index >>> 1)
     return pair < 0 ? pair : pair | (index & 1)

@@ -36,9 +36,10 @@ export interface ForecastParts<Operation, Transfer extends Dma> {
   expected(deviates: (id: string) => boolean): ExpectedUnit<Operation, Transfer>
 }
 
-export abstract class ForecastLane<Operation extends { readonly kind: string }, Transfer extends Dma & Operation>
-  implements Lane<Operation>
-{
+export abstract class ForecastLane<
+  Operation extends { readonly kind: string },
+  Transfer extends Dma & Operation,
+> implements Lane<Operation> {
   abstract readonly title: string
   abstract readonly options: string
   abstract readonly wholeRun: number
@@ -90,7 +91,9 @@ export abstract class ForecastLane<Operation extends { readonly kind: string }, 
     for (const unit of this.#units()) start(unit)
     const before = this.#plain.partialInvalidations
     for (const [index, operation] of episode.operations.entries()) {
-      const text = this.#isTransfer(operation) ? this.#transfer(operation) : this.#command(operation as Command<Operation>)
+      const text = this.#isTransfer(operation)
+        ? this.#transfer(operation)
+        : this.#command(operation as Command<Operation>)
       this.coverage.operations++
       if (text !== null) return { index, text: `${this.describe(operation)}: ${text}` }
     }
@@ -148,12 +151,12 @@ export abstract class ForecastLane<Operation extends { readonly kind: string }, 
     const ours = this.ours.transfer(dma)
     this.#images[0].write(specified.writes)
     if (!came(ours, specified, this.ours.board))
-      return `our unit does not what the specification says: ${describeForecast(plain)}\n  ${describeSeen(ours)}`
+      return `our unit does not do what the specification says: ${describeForecast(plain)}\n  ${describeSeen(ours)}`
     const { seen, told } = this.qemu.transfer(dma)
     const qemu = { seen, told: this.heard(told) }
     this.#images[1].write(known.writes)
     if (!came(qemu, known, this.qemu.board))
-      return `QEMU does not what is known of it: ${describeForecast(deviant)}\n  ${describeSeen(qemu)}\n  the specification says: ${describeForecast(plain)}`
+      return `QEMU does not do what is known of it: ${describeForecast(deviant)}\n  ${describeSeen(qemu)}\n  the specification says: ${describeForecast(plain)}`
     const agree = sameOutcome(specified, known)
     if (plain.pages.length === 1) count(plain.pages[0]!, ours.told, agree)
     if (agree) return null

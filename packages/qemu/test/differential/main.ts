@@ -13,7 +13,7 @@
  */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { findQemu } from '../../src/index.ts'
+import { qemu } from '../qemu.ts'
 import { deviationFile, deviationsOf } from './deviation.ts'
 import { describeReport, runLane, type Lane } from './lane.ts'
 import { keep } from './minimise.ts'
@@ -76,13 +76,10 @@ function main(): number {
     keep: values.keep?.split(',').map((text) => whole('keep', text)!),
     also: values.deviations === undefined ? '' : ` --deviations ${resolve(values.deviations)}`,
   }
-  const found = findQemu()
-  if (!found.ok) {
-    console.error(`skipped, no QEMU: ${found.reason}`)
-    return 2
-  }
-  console.log(`QEMU ${found.version.join('.')}`)
-  const deviations = deviationsOf(values.deviations ?? deviationFile(unit), found.version)
+  // The reason has been printed.
+  if (!qemu.ok) return 2
+  console.log(`QEMU ${qemu.version.join('.')}`)
+  const deviations = deviationsOf(values.deviations ?? deviationFile(unit), qemu.version)
   if (unit === 'amdvi') {
     using lane = new AmdviLane(deviations)
     return carryOut(lane, asked) ? 0 : 1

@@ -26,6 +26,10 @@ export const NO_WINDOWS: Readonly<PeripheralWindows> = Object.freeze({
 /** Number of the MiB that holds address (`hi`:`lo`). */
 export const mebibyteOf = (hi: number, lo: number): number => (hi >>> 0) * 0x1000 + (lo >>> 20)
 
+const isInside = (windows: Readonly<PeripheralWindows>, mebibyte: number): boolean =>
+  (mebibyte >= windows.memory1First && mebibyte <= windows.memory1Last) ||
+  (mebibyte >= windows.memory2First && mebibyte <= windows.memory2Last)
+
 /** Whether a bridge with `windows` lets (`hi`:`lo`) pass untranslated; `legacyFirst`: where that begins below 1 MiB. */
 export function isUntranslated(
   legacyFirst: number,
@@ -33,10 +37,7 @@ export function isUntranslated(
   hi: number,
   lo: number,
 ): boolean {
-  const mebibyte = mebibyteOf(hi, lo)
-  return (
-    (mebibyte === 0 && lo >= legacyFirst) ||
-    (mebibyte >= windows.memory1First && mebibyte <= windows.memory1Last) ||
-    (mebibyte >= windows.memory2First && mebibyte <= windows.memory2Last)
-  )
+  // Addresses below 4 GiB, as nearly all are, without arithmetic in doubles.
+  if (hi === 0) return (lo >>> 20 === 0 && lo >= legacyFirst) || isInside(windows, lo >>> 20)
+  return isInside(windows, mebibyteOf(hi, lo))
 }

@@ -18,9 +18,12 @@ export const ENTRIES_PER_PAGE = 1024
 /** Frames that an entry can name are below this: 1 TiB. */
 export const FRAME_END = 1 << 28
 
+// What is exported is looked up each time it is used; these the compiler folds.
+const { addressHigh: HIGH, addressHighShift: HIGH_SHIFT } = PageEntry
+
 /** The frame that `entry` names, whether or not it is valid. */
 export function frameOf(entry: number): number {
-  return ((entry & PageEntry.addressHigh) << PageEntry.addressHighShift) | (entry >>> 12)
+  return ((entry & HIGH) << HIGH_SHIFT) | (entry >>> 12)
 }
 
 /** An entry that names `mfn` (below {@link FRAME_END}) with `flags` of {@link PageEntry}. */

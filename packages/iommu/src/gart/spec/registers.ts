@@ -64,18 +64,25 @@ export const MachineCheckStatus = {
   reported: 0x1000_0000,
 } as const
 
+// What is exported is looked up each time it is used; these the compiler folds.
+const { orderShift: ORDER_SHIFT, orderMask: ORDER_MASK } = ApertureControl
+const LARGEST = MAX_ORDER
+const BASE_BITS = APERTURE_BASE_WRITABLE
+const BASE_SHIFT = APERTURE_BASE_SHIFT - 12
+const TABLE_SHIFT = TABLE_BASE_SHIFT
+
 /** Pages of the aperture that `control` (F3x90) gives the size of; 0 for the reserved order. */
 export function aperturePages(control: number): number {
-  const order = (control >>> ApertureControl.orderShift) & ApertureControl.orderMask
-  return order > MAX_ORDER ? 0 : 1 << (APERTURE_BASE_SHIFT - 12 + order)
+  const order = (control >>> ORDER_SHIFT) & ORDER_MASK
+  return order > LARGEST ? 0 : 1 << (BASE_SHIFT + order)
 }
 
 /** First page (address 39:12) of the aperture. Base bits below the size are not compared: an aperture is naturally aligned. */
 export function apertureFirstPage(control: number, base: number): number {
-  return ((base & APERTURE_BASE_WRITABLE) << (APERTURE_BASE_SHIFT - 12)) & -aperturePages(control)
+  return ((base & BASE_BITS) << BASE_SHIFT) & -aperturePages(control)
 }
 
 /** First frame of the table that `base` (F3x98) names. */
 export function tableFrame(base: number): number {
-  return base >>> TABLE_BASE_SHIFT
+  return base >>> TABLE_SHIFT
 }

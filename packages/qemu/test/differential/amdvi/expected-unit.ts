@@ -165,7 +165,11 @@ export class ExpectedAmdvi implements ExpectedUnit<Operation, Dma> {
   }
 
   // The page and what the tables grant, whether or not that is enough; null for a fault.
-  #walk({ levels, table: top, rights: entryRights }: DeviceEntry, iova: bigint, need: number): Page | null | typeof ENDLESS {
+  #walk(
+    { levels, table: top, rights: entryRights }: DeviceEntry,
+    iova: bigint,
+    need: number,
+  ): Page | null | typeof ENDLESS {
     const deviates = this.#deviates
     let level = levels
     let table = top

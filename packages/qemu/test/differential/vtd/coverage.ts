@@ -55,7 +55,8 @@ export class VtdCoverage implements ForecastCoverage {
   }
 
   describe(): string[] {
-    const { operations, transfers, succeeded, staleHits, partialInvalidations, leftOut, reasons, levels, pageSizes } = this
+    const { operations, transfers, succeeded, staleHits, partialInvalidations, leftOut, reasons, levels, pageSizes } =
+      this
     return [
       `${operations} operations, ${transfers} transfers, ${succeeded} succeeded, ${staleHits} stale hits, ${partialInvalidations} partial invalidations, ${leftOut} left out`,
       `reasons ${listed(reasons)}; levels ${listed(levels)}; pages ${listed(pageSizes)}`,

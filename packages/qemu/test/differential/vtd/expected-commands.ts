@@ -11,7 +11,15 @@ const DOMAIN = 2
 const PAGE = 3
 /** The queue stopped at the descriptor with FSTS.IQE, and went on when that was made good. */
 const REFUSED = 0x10_0000
-const Type = { contexts: 1, translations: 2, deviceTlb: 3, interrupts: 4, wait: 5, pasidPages: 6, pasidCache: 7 } as const
+const Type = {
+  contexts: 1,
+  translations: 2,
+  deviceTlb: 3,
+  interrupts: 4,
+  wait: 5,
+  pasidPages: 6,
+  pasidCache: 7,
+} as const
 /** Bits of the four words that must be 0, by type. */
 const RESERVED: Readonly<Record<number, Words>> = {
   [Type.contexts]: [0x0000_ffc0, 0xfffc_0000, 0xffff_ffff, 0xffff_ffff],

@@ -18,7 +18,7 @@ import { Tables } from './tables.ts'
 import { VtdUnit } from './unit.ts'
 
 /** So many operations, that the rarest things come up often enough whatever the seed. */
-const WHOLE_RUN = 1.6 * THRESHOLDS.operations
+const WHOLE_RUN = 2 * THRESHOLDS.operations
 /** Wide enough that nothing is ever put out: QEMU's cache is larger than what an episode uses, too. */
 const CACHE = { sets: 1024, ways: 16 } as const
 /** QEMU caches no directories. */
