@@ -16,7 +16,7 @@ import {
   XenIommuDomain,
 } from '@iospace/linux'
 import { Command, Config, Machine } from '@iospace/machine'
-import { buildDomain, DEFAULT_LIMITS, DomainControl, setLimits } from '@iospace/toolstack'
+import { assignDevice, buildDomain, DEFAULT_LIMITS, DomainControl, setLimits } from '@iospace/toolstack'
 import { PACKET_BOARD_BYTES, PacketDevice } from '../packet/packet-device.ts'
 
 /** Pages of a list. */
@@ -73,7 +73,7 @@ class Bed {
   readonly sbdfs: number[] = []
   readonly kernels = new Map<number, Kernel>()
 
-  constructor(frames: number, devices: number) {
+  constructor(frames: number, devices: number, dom0Pages: number = DOM0_PAGES) {
     const machine = new Machine({
       memory: { lowFrames: 8192, highFrames: frames, boardBytes: devices * (PACKET_BOARD_BYTES + 4096) + 256 * 4096 },
       seed: 1,
@@ -94,7 +94,7 @@ class Bed {
       iommu: (pages) => model.driver(machine, pages),
       boot: (view: DomainView) => void this.kernels.set(view.domid, bootKernel(domainPlatform(view, view.name))),
     })
-    hypervisor.createDom0({ pages: DOM0_PAGES + devices * PAGES, commandLine: 'iommu=xen' })
+    hypervisor.createDom0({ pages: dom0Pages, commandLine: 'iommu=xen' })
     this.kernel = this.kernels.get(0)!
   }
 }
@@ -116,13 +116,14 @@ export function withMappings(mappings: number): Mapper {
   return mapper
 }
 
-/** `count` domains with an empty default space each. */
+/** `count` domains with a device and an empty default space each. */
 export function withDomains(count: number): Mapper[] {
-  const bed = new Bed(8192 + count * (PAGES + 64), 0)
+  const bed = new Bed(8192 + count * (PAGES + 64), count)
   const control = new DomainControl(bed.kernel)
   return Array.from({ length: count }, (_, i) => {
     const { domid } = buildDomain(bed.kernel, control, { name: `domain-${i}`, pages: PAGES, commandLine: '' })
     if (setLimits(bed.kernel, domid, { ...DEFAULT_LIMITS, defaultSpace: 'EMPTY' }) !== 0) throw new Error('set_limits')
+    assignDevice(bed.kernel, control, domid, bed.sbdfs[i]!)
     if (control.unpause(domid) !== 0) throw new Error('unpause')
     return new Mapper(bed.kernels.get(domid)!, 0)
   })
@@ -130,7 +131,7 @@ export function withDomains(count: number): Mapper[] {
 
 /** `count` devices of dom0, attached to a space of their own each. */
 export function withDevices(count: number): Mapper[] {
-  const { kernel, sbdfs } = new Bed(8192 + count * 2 * PAGES, count)
+  const { kernel, sbdfs } = new Bed(8192 + count * 2 * PAGES, count, DOM0_PAGES + count * PAGES)
   return sbdfs.map((sbdf) => {
     kernel.platform.configWrite(sbdf, Config.command, 2, Command.memory | Command.busMaster)
     const zero = iommu_create_space.zero()
